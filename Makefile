@@ -1,0 +1,45 @@
+# Two commands do all their own set-up: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help quickstart test test-all check clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "stratoscope needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing stratoscope into $(VENV) (torch is large: some minutes the first time)"
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.core
+	$(PIP_INSTALL) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+quickstart: $(VENV)/.core  ## random labels on a small built-in data set, every layer probed: table and picture
+	$(BIN)/stratoscope fit --config configs/quickstart.yaml
+
+test: $(VENV)/.test  ## the tests that take less than some ten minutes together
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: $(VENV)/.test  ## every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+clean:  ## remove the environment and caches, never runs or data
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

@@ -1,0 +1,24 @@
+"""Instruments: what can be measured on a frozen network. Pure PyTorch: no Lightning, no files, no logging."""
+
+from stratoscope.probes.interval import wilson
+from stratoscope.probes.isolation import frozen
+from stratoscope.probes.logistic import LogisticFit, fit_logistic
+from stratoscope.probes.reduction import average_pool
+from stratoscope.probes.separability import LabelledFeatures, Separability, separability
+from stratoscope.probes.standardisation import Standardisation
+from stratoscope.probes.taps import find_taps, read_features, select_taps
+
+__all__ = [
+    "LabelledFeatures",
+    "LogisticFit",
+    "Separability",
+    "Standardisation",
+    "average_pool",
+    "find_taps",
+    "fit_logistic",
+    "frozen",
+    "read_features",
+    "select_taps",
+    "separability",
+    "wilson",
+]

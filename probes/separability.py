@@ -1,0 +1,132 @@
+"""How linearly separable the classes are in one layer: the fitted probe's accuracy on every set and label kind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from stratoscope.probes.interval import wilson
+from stratoscope.probes.logistic import LogisticFit, fit_logistic
+from stratoscope.probes.standardisation import Standardisation
+
+
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """One layer's features of one set.
+
+    Attributes:
+        features: One row per sample.
+        labels: By label kind ("true", "given", ...), one label per sample.
+    """
+
+    features: Float[Tensor, "n d"]
+    labels: Mapping[str, Int[Tensor, " n"]]
+
+
+@dataclass(frozen=True)
+class Separability:
+    """One probe's score on one set: a row of the table.
+
+    Attributes:
+        labels: Label kind the probe was fitted to and is scored against.
+        split: Name of the set.
+        accuracy: Share of samples classified correctly, in [0, 1]; None if the probe failed.
+        low: Lower end of its 95 % interval (Wilson).
+        high: Upper end.
+        correct: Samples classified correctly.
+        count: Samples.
+        loss: Mean cross-entropy in nats, without the penalty.
+        features: Features the probe saw.
+        ridge: Strength of the L2 penalty.
+        objective: Penalised mean cross-entropy on the set fitted, in nats.
+        gap: Upper bound on its distance to the optimum, in nats.
+        gradient_norm: Norm of its gradient.
+        iterations: Iterations spent.
+        converged: Whether the gap met the tolerance.
+        failed: Why there is no result; empty if there is one.
+    """
+
+    labels: str
+    split: str
+    accuracy: float | None = None
+    low: float | None = None
+    high: float | None = None
+    correct: int | None = None
+    count: int | None = None
+    loss: float | None = None
+    features: int | None = None
+    ridge: float | None = None
+    objective: float | None = None
+    gap: float | None = None
+    gradient_norm: float | None = None
+    iterations: int | None = None
+    converged: bool = False
+    failed: str = ""
+
+
+def separability(
+    fitted_on: LabelledFeatures,
+    scored_on: Mapping[str, LabelledFeatures],
+    classes: int,
+    ridge: float,
+    tolerance: float = 1e-6,
+    start: Float[Tensor, "k d+1 c"] | None = None,
+) -> tuple[list[Separability], Float[Tensor, "k d+1 c"] | None]:
+    """Fit one probe per label kind and score it on every set.
+
+    Args:
+        fitted_on: The training set. Features are standardised by its mean and standard deviation.
+        scored_on: The sets to score on, by name, with the same label kinds.
+        classes: Number of classes.
+        ridge: Strength of the L2 penalty, see `fit_logistic`.
+        tolerance: Duality gap in nats at which a probe is converged.
+        start: Weights returned by an earlier call, to start from.
+
+    Returns:
+        One row per (label kind, set), and the weights. Features that cannot be fitted give rows that say why in
+        `failed`, and no weights.
+    """
+    kinds = list(fitted_on.labels)
+    train = Standardisation.fit(fitted_on.features)
+    try:
+        fits = fit_logistic(
+            train(fitted_on.features),
+            torch.stack([fitted_on.labels[kind] for kind in kinds]),
+            classes,
+            ridge,
+            tolerance,
+            start=start,
+        )
+    except (ValueError, torch.linalg.LinAlgError) as error:
+        return [Separability(kind, split, failed=str(error)) for kind in kinds for split in scored_on], None
+    rows = []
+    for split, data in scored_on.items():
+        features = train(data.features)
+        rows += [_score(kind, split, features, data.labels[kind], fit, ridge) for kind, fit in zip(kinds, fits, strict=True)]
+    weights = torch.stack([torch.cat([fit.weight, fit.bias[None]]) for fit in fits])
+    return sorted(rows, key=lambda row: kinds.index(row.labels)), weights
+
+
+def _score(kind: str, split: str, features: Tensor, labels: Tensor, fit: LogisticFit, ridge: float) -> Separability:
+    logits = fit.logits(features)
+    count, correct = len(labels), int((logits.argmax(1) == labels).sum())
+    low, high = wilson(correct, count)
+    return Separability(
+        labels=kind,
+        split=split,
+        accuracy=correct / count,
+        low=low,
+        high=high,
+        correct=correct,
+        count=count,
+        loss=float(torch.nn.functional.cross_entropy(logits.double(), labels)),
+        features=features.shape[1],
+        ridge=ridge,
+        objective=fit.objective,
+        gap=fit.gap,
+        gradient_norm=fit.gradient_norm,
+        iterations=fit.iterations,
+        converged=fit.converged,
+    )
