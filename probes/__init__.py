@@ -5,14 +5,17 @@ from stratoscope.probes.isolation import frozen
 from stratoscope.probes.logistic import LogisticFit, fit_logistic
 from stratoscope.probes.reduction import average_pool
 from stratoscope.probes.separability import LabelledFeatures, Separability, separability
+from stratoscope.probes.sharding import Shard
 from stratoscope.probes.standardisation import Standardisation
-from stratoscope.probes.taps import find_taps, read_features, select_taps
+from stratoscope.probes.taps import Tap, find_taps, read_features, select_taps
 
 __all__ = [
     "LabelledFeatures",
     "LogisticFit",
     "Separability",
+    "Shard",
     "Standardisation",
+    "Tap",
     "average_pool",
     "find_taps",
     "fit_logistic",

@@ -19,8 +19,9 @@ The fitted probabilities, moved onto the class counts, give such a q, and P(W, b
 optimum whatever the solver did. It is computed in float64; fits stop when it is small enough, and say so when not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from jaxtyping import Float, Int
@@ -37,7 +38,7 @@ class LogisticFit:
 
     Attributes:
         weight: W, in the coordinates of the features it was fitted on.
-        bias: b, centred: it sums to zero over the classes that occur.
+        bias: b, centred: it sums to zero.
         objective: P(W, b) in nats, computed in float64.
         gap: Upper bound in nats on `objective` minus the optimum (duality gap).
         gradient_norm: |grad P|, over W and b.
@@ -88,25 +89,25 @@ def fit_logistic(
     problem = _Problem(features, labels, classes, ridge)
     theta = torch.zeros(labels.shape[0], features.shape[1] + 1, classes, dtype=features.dtype, device=features.device)
     if start is not None:
-        theta = start.to(theta).clone()
+        theta = start.to(theta)
     # With the bias at its optimum the gap is |grad|^2 / (2 ridge): what an iteration can see of the certificate.
     target = (ridge * tolerance) ** 0.5
     spent = torch.zeros(labels.shape[0], dtype=torch.long, device=features.device)
     unsolved = torch.ones_like(spent, dtype=torch.bool)
-    for _ in range(4):  # the last digits of a float32 gradient may take a second look
+    for _ in range(3):
         theta, iterations = _lbfgs(problem, theta, target, unsolved, max_iterations - int(spent.max()))
         spent += iterations
         certificate = problem.certify(theta)
         unsolved = certificate.gap > tolerance
-        target /= 2
         if not bool(unsolved.any()) or int(spent.max()) >= max_iterations:
             break
-    centre = problem.present / problem.present.sum(1, keepdim=True)
-    bias = theta[:, -1] - (theta[:, -1] * centre).sum(1, keepdim=True)
+        # What float32 cannot resolve (its gradient carries rounding of some 1e-7), float64 finishes.
+        problem, theta, target = problem.double(), theta.double(), target / 2
+    bias = theta[:, -1] - theta[:, -1].mean(1, keepdim=True)
     return [
         LogisticFit(
-            weight=theta[k, :-1],
-            bias=bias[k],
+            weight=theta[k, :-1].to(features.dtype),
+            bias=bias[k].to(features.dtype),
             objective=float(certificate.objective[k]),
             gap=float(certificate.gap[k]),
             gradient_norm=float(certificate.gradient_norm[k]),
@@ -138,15 +139,18 @@ class _Certificate:
 class _Problem:
     """The objective, its gradient, its preconditioner and its dual, for k label sets on the same features."""
 
-    def __init__(self, features: Tensor, labels: Tensor, classes: int, ridge: float) -> None:
-        self.x, self.ridge, self.classes = features, ridge, classes
+    def __init__(
+        self, features: Tensor, labels: Tensor, classes: int, ridge: float, gram: Tensor | None = None
+    ) -> None:
+        self.x, self.labels, self.ridge, self.classes = features, labels, ridge, classes
         self.n, self.k = features.shape[0], labels.shape[0]
         self.y = labels.T.contiguous()  # n k
         self.counts = torch.stack([torch.bincount(y, minlength=classes) for y in labels])  # k c
-        self.present = (self.counts > 0).double()
-        gram = sum(rows.T @ rows for rows in features.split(ROWS))
-        assert isinstance(gram, Tensor)
-        self.gram = gram / self.n
+        self.gram = _sum(rows.T @ rows for rows in features.split(ROWS)) / self.n if gram is None else gram
+
+    def double(self) -> "_Problem":
+        """The same problem in float64."""
+        return _Problem(self.x.double(), self.labels, self.classes, self.ridge, self.gram.double())
 
     def product(self, theta: Tensor) -> Float[Tensor, "n k c"]:
         """X'theta: the logits of parameters theta, or their change along a direction theta."""
@@ -186,9 +190,7 @@ class _Problem:
         one_hot = torch.nn.functional.one_hot(self.y, self.classes)
         both = torch.cat([q - one_hot, p - one_hot], dim=1)
         rows = both.view(self.n, -1).split(ROWS)
-        moments = sum(r.T @ x for r, x in zip(rows, self._float64(), strict=True))
-        assert isinstance(moments, Tensor)
-        moments = moments.view(2 * self.k, self.classes, -1).mT
+        moments = _sum(r.T @ x for r, x in zip(rows, self._float64(), strict=True)).view(2 * self.k, self.classes, -1).mT
         dual, primal = (moments / self.n).split(self.k)
         entropy = torch.special.entr(q).sum(2).mean(0)
         gap = cross_entropy + penalty - entropy + dual.square().sum((1, 2)) / (2 * self.ridge)
@@ -197,6 +199,11 @@ class _Problem:
 
     def _float64(self) -> Iterator[Tensor]:
         return (rows.double() for rows in self.x.split(ROWS))
+
+
+def _sum(parts: Iterable[Tensor]) -> Tensor:
+    """Sum of tensors, in their order."""
+    return reduce(torch.add, parts)
 
 
 def _onto_counts(p: Float[Tensor, "n k c"], counts: Float[Tensor, "k c"]) -> Float[Tensor, "n k c"]:

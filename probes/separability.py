@@ -91,6 +91,9 @@ def separability(
     kinds = list(fitted_on.labels)
     train = Standardisation.fit(fitted_on.features)
     try:
+        for split, data in scored_on.items():
+            if not bool(torch.isfinite(data.features).all()):
+                raise ValueError(f"features of the {split} set contain NaN or infinity")
         fits = fit_logistic(
             train(fitted_on.features),
             torch.stack([fitted_on.labels[kind] for kind in kinds]),

@@ -6,6 +6,7 @@ forward pass has one tap per run: `relu`, `relu#2`, ... The tap `input` reads th
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -16,6 +17,21 @@ from torch import Tensor, nn
 INPUT = "input"
 # Their output says nothing that their input did not say: identities in evaluation mode, and changes of shape.
 TRANSPARENT = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A point of a network where activations can be read.
+
+    Attributes:
+        name: The module's qualified name, with `#2`, `#3`, ... for its later runs in one forward pass.
+        width: Entries per sample of the activation.
+        natural: Whether 'all' means it: the input, and modules without submodules that do more than pass on or reshape.
+    """
+
+    name: str
+    width: int
+    natural: bool
 
 
 @contextmanager
@@ -55,7 +71,7 @@ def reading(module: nn.Module, read: Callable[[str, Any], None], taps: Sequence[
             handle.remove()
 
 
-def find_taps(module: nn.Module, forward: Callable[[Tensor], Any], image: Tensor) -> dict[str, bool]:
+def find_taps(module: nn.Module, forward: Callable[[Tensor], Any], image: Tensor) -> list[Tap]:
     """Run the network once and list its taps in order of execution.
 
     Args:
@@ -64,23 +80,23 @@ def find_taps(module: nn.Module, forward: Callable[[Tensor], Any], image: Tensor
         image: A batch, (n, ...).
 
     Returns:
-        Every tap whose output is a floating-point tensor with one row per sample, with whether 'all' means it: the
-        input, and the modules without submodules that do more than pass on or reshape.
+        The input, and every module whose output is a floating-point tensor with one row per sample.
     """
     parts = dict(module.named_modules())
-    taps = {INPUT: True}
+    taps = [Tap(INPUT, image[0].numel(), natural=True)]
 
-    def note(tap: str, output: Any) -> None:
+    def note(name: str, output: Any) -> None:
         if isinstance(output, Tensor) and output.is_floating_point() and output.ndim > 1 and len(output) == len(image):
-            part = parts[tap.split("#")[0]]
-            taps[tap] = not isinstance(part, TRANSPARENT) and not any(True for _ in part.children())
+            part = parts[name.split("#")[0]]
+            natural = not isinstance(part, TRANSPARENT) and not any(True for _ in part.children())
+            taps.append(Tap(name, output[0].numel(), natural))
 
     with reading(module, note):
         forward(image)
     return taps
 
 
-def select_taps(patterns: str | Sequence[str], available: dict[str, bool]) -> list[str]:
+def select_taps(patterns: str | Sequence[str], available: Sequence[Tap]) -> list[Tap]:
     """Choose taps by name, by glob or all of them.
 
     Args:
@@ -94,13 +110,14 @@ def select_taps(patterns: str | Sequence[str], available: dict[str, bool]) -> li
         ValueError: If a pattern chooses nothing; the message names the nearest taps.
     """
     chosen: set[str] = set()
+    names = [tap.name for tap in available]
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        matches = {tap for tap, natural in available.items() if (natural if pattern == "all" else fnmatchcase(tap, pattern))}
+        matches = {t.name for t in available if (t.natural if pattern == "all" else fnmatchcase(t.name, pattern))}
         if not matches:
-            near = get_close_matches(pattern, available, n=3, cutoff=0.3) or list(available)[:8]
+            near = get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:8]
             raise ValueError(f"no tap matches {pattern!r}: taps are 'all', names and globs, such as {', '.join(near)}")
         chosen |= matches
-    return [tap for tap in available if tap in chosen]
+    return [tap for tap in available if tap.name in chosen]
 
 
 def read_features(

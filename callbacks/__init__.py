@@ -1,0 +1,6 @@
+"""Wiring: when an instrument runs during training, and where its results go."""
+
+from stratoscope.callbacks.linear_probes import LinearProbes
+from stratoscope.callbacks.predictions import Predictions
+
+__all__ = ["LinearProbes", "Predictions"]

@@ -1,0 +1,275 @@
+"""Linear probes of every layer while a network trains (Alain & Bengio 2016), fitted to convergence at frozen epochs."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from stratoscope.callbacks.probe_table import ProbeTable
+from stratoscope.callbacks.progress import tracked
+from stratoscope.callbacks.separability_figure import draw_separability
+from stratoscope.probes import (
+    LabelledFeatures,
+    Separability,
+    Shard,
+    Tap,
+    average_pool,
+    find_taps,
+    frozen,
+    read_features,
+    select_taps,
+    separability,
+)
+
+TRAIN, TRUE, GIVEN = "train", "true", "given"
+
+
+class LinearProbes(Callback):
+    """Fits a linear classifier to every chosen layer at initialisation and after epochs of training.
+
+    The network is frozen and left exactly as it was: training is bit for bit what it is without the callback. Works
+    with any LightningModule whose `forward` takes a batch of images. Batches are `(image, label)` or have the fields
+    `image`, `given_label` and `true_label`; where given and true labels differ, both are probed. Probes are fitted on
+    the training set and scored on it and on every validation set.
+
+    Writes `probes.csv` (one row per epoch, layer, label kind and set) and `separability.png` to the logger's folder,
+    and passes accuracies and picture to every logger.
+
+    Args:
+        taps: Layers to probe: 'all', names as in `named_modules()`, globs such as '*.relu*', or a list of these.
+        width: Most features per layer; wider layers are average-pooled. None keeps all.
+        ridge: Strength of the L2 penalty ridge/2 |W|^2 on standardised features, beside the mean cross-entropy.
+        every_n_epochs: Probe at initialisation and after every so many epochs.
+        epochs: Probe after these numbers of epochs instead (0 is at initialisation).
+        train_samples: Size of the random part of the training set that probes are fitted on; None takes all of it.
+        tolerance: How far from the optimum a fit may be, in nats: the duality gap at which it counts as converged.
+        seed: Decides the random part of the training set.
+    """
+
+    def __init__(
+        self,
+        taps: str | list[str] = "all",
+        width: int | None = 1024,
+        ridge: float = 1e-3,
+        every_n_epochs: int = 1,
+        epochs: list[int] | None = None,
+        train_samples: int | None = None,
+        tolerance: float = 1e-6,
+        seed: int = 0,
+    ) -> None:
+        for name, value in {"width": width, "every_n_epochs": every_n_epochs, "train_samples": train_samples}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value}")
+        for name, number in {"ridge": ridge, "tolerance": tolerance}.items():
+            if not number > 0:
+                raise ValueError(f"{name} must be above 0, got {number}")
+        if epochs is not None and min(epochs, default=0) < 0:
+            raise ValueError(f"epochs must be 0 or more, got {epochs}")
+        self.taps, self.width, self.ridge, self.tolerance = taps, width, ridge, tolerance
+        self.every_n_epochs, self.epochs = every_n_epochs, epochs
+        self.train_samples, self.seed = train_samples, seed
+        self.table = ProbeTable()
+        self.weights: dict[str, Tensor] = {}  # of the last fits, to start the next ones from
+
+    def due(self, epoch: int) -> bool:
+        """Whether to probe after this number of epochs."""
+        return epoch in self.epochs if self.epochs is not None else epoch % self.every_n_epochs == 0
+
+    def choose_taps(self, module: LightningModule, image: Tensor) -> list[Tap]:
+        """Find the taps this callback will read, on a batch of images.
+
+        Raises:
+            ValueError: If a name or glob matches nothing.
+        """
+        with frozen(module):
+            return select_taps(self.taps, find_taps(module, module, image))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Probe the untrained network."""
+        if trainer.global_step == 0 and self.due(0):
+            self.probe(trainer, pl_module, 0)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Probe after an epoch."""
+        if self.due(trainer.current_epoch + 1):
+            self.probe(trainer, pl_module, trainer.current_epoch + 1)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Probe a stored network (`validate`)."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self.probe(trainer, pl_module, _epoch_of(trainer.ckpt_path))
+            self._print(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the table of the whole run."""
+        self._print(trainer)
+
+    def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
+        """Fit and score the probes of all chosen layers, now.
+
+        Args:
+            trainer: The trainer, whose data loaders give training and validation sets.
+            pl_module: The network.
+            epoch: Number of finished epochs, to file the results under.
+        """
+        began = time.monotonic()
+        shard = Shard(trainer.global_rank, trainer.world_size)
+        sets = self._sets(trainer)
+        with frozen(pl_module), trainer.precision_plugin.forward_context():
+            sample = _moved(trainer, next(iter(_blocks(sets[TRAIN].loader, [sets[TRAIN].indices[:2]]))))
+            taps = select_taps(self.taps, find_taps(pl_module, pl_module, sample["image"]))
+            data = {split: self._read(trainer, pl_module, taps, shard, split, part) for split, part in sets.items()}
+        labels = {split: _labels(shard, data[split], len(part.indices)) for split, part in sets.items()}
+        kinds = [TRUE] if bool((labels[TRAIN][TRUE] == labels[TRAIN][GIVEN]).all()) else [TRUE, GIVEN]
+        mine: dict[int, tuple[list[Separability], Tensor | None]] = {}
+        for item, tap in enumerate(tracked(trainer, taps, f"epoch {epoch}: fitting probes")):
+            rows = {split: shard.gather(data[split].pop(tap.name), len(sets[split].indices), item) for split in sets}
+            if shard.owns(item):
+                layer = {
+                    split: LabelledFeatures(features, {kind: labels[split][kind] for kind in kinds})
+                    for split, features in rows.items()
+                    if features is not None
+                }
+                mine[item] = self._fit(tap.name, layer)
+        results = shard.share(mine)
+        self.weights = {taps[item].name: weights for item, (_, weights) in results.items() if weights is not None}
+        self.table.put(epoch, {tap.name: (tap.width, results[item][0]) for item, tap in enumerate(taps)})
+        self._publish(trainer, epoch)
+        rank_zero_info(f"probes, epoch {epoch}: {self.table.summary(epoch)} ({time.monotonic() - began:.0f} s)")
+
+    def _read(
+        self, trainer: Trainer, module: LightningModule, taps: Sequence[Tap], shard: Shard, split: str, part: "_Set"
+    ) -> dict[str, Tensor]:
+        """Features of this process's share of a set by tap, and its labels as `true` and `given`."""
+        names = [tap.name for tap in taps]
+        reduce = partial(average_pool, width=self.width)
+        pieces: dict[str, list[Tensor]] = {}
+        mine = shard.blocks(part.indices)
+        for batch in tracked(trainer, _blocks(part.loader, mine or [part.indices[:1]]), f"reading {split} features"):
+            fields = _moved(trainer, batch)
+            features = read_features(module, module, fields["image"], names, reduce)
+            for name, rows in {**features, TRUE: fields[TRUE], GIVEN: fields[GIVEN]}.items():
+                pieces.setdefault(name, []).append(rows)
+        return {name: torch.cat(rows)[: None if mine else 0] for name, rows in pieces.items()}
+
+    def _sets(self, trainer: Trainer) -> dict[str, "_Set"]:
+        """The sets to read: where from, and which samples."""
+        loaders = {TRAIN: _training_loader(trainer)}
+        held_out = trainer.val_dataloaders
+        held_out = held_out if isinstance(held_out, list) else [] if held_out is None else [held_out]
+        for number, loader in enumerate(held_out):
+            loaders["test" if len(held_out) == 1 else f"test{number}"] = loader
+        sets = {}
+        for split, loader in loaders.items():
+            if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+                raise TypeError(f"LinearProbes needs a DataLoader over an indexed data set for {split}, got {loader!r}")
+            indices = list(range(len(loader.dataset)))
+            if split == TRAIN and self.train_samples is not None:
+                draws = np.random.PCG64(self.seed).random_raw(len(indices))
+                indices = sorted(np.argsort(draws, kind="stable")[: self.train_samples].tolist())
+            sets[split] = _Set(loader, indices[:100] if trainer.fast_dev_run else indices)
+        return sets
+
+    def _fit(self, tap: str, sets: dict[str, LabelledFeatures]) -> tuple[list[Separability], Tensor | None]:
+        """Fit and score the probes of one layer, from where the last ones ended."""
+        labels = [label for part in sets.values() for label in part.labels.values()]
+        classes = 1 + max(int(label.max()) for label in labels)
+        start = self.weights.get(tap)
+        if start is not None and start.shape != (len(sets[TRAIN].labels), sets[TRAIN].features.shape[1] + 1, classes):
+            start = None
+        rows, weights = separability(sets[TRAIN], sets, classes, self.ridge, self.tolerance, start)
+        return rows, None if weights is None else weights.cpu()
+
+    def _publish(self, trainer: Trainer, epoch: int) -> None:
+        """Write table and picture, and pass them to the loggers."""
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        if not trainer.is_global_zero:
+            return
+        self.table.write(folder / "probes.csv")
+        draw_separability(self.table, folder / "separability.png")
+        accuracies = {
+            f"probe/{row['labels']}/{row['split']}/{row['layer']}": row["accuracy"]
+            for row in self.table.rows
+            if row["epoch"] == epoch and row["accuracy"] is not None
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics({**accuracies, "epoch": float(epoch)}, step=trainer.global_step)
+            if hasattr(logger, "log_image"):
+                logger.log_image("separability", [str(folder / "separability.png")], step=trainer.global_step)
+
+    def _print(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero and self.table.rows:
+            self.table.print()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Results and weights so far, as plain values and tensors."""
+        return {"rows": self.table.rows, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from an earlier state."""
+        self.table, self.weights = ProbeTable(state_dict["rows"]), state_dict["weights"]
+
+
+@dataclass(frozen=True)
+class _Set:
+    loader: DataLoader[Any]
+    indices: list[int]
+
+
+def _training_loader(trainer: Trainer) -> Any:
+    if trainer.state.fn == TrainerFn.FITTING:
+        return trainer.train_dataloader
+    source = trainer.datamodule or trainer.lightning_module  # type: ignore[attr-defined]
+    return source.train_dataloader()
+
+
+def _blocks(loader: DataLoader[Any], blocks: list[list[int]]) -> DataLoader[Any]:
+    """The samples of a loader in the given blocks, without a draw from any global generator."""
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=blocks,
+        collate_fn=loader.collate_fn,
+        num_workers=loader.num_workers,
+        generator=torch.Generator(),
+    )
+
+
+def _moved(trainer: Trainer, batch: Any) -> dict[str, Tensor]:
+    """Image, true and given labels of a batch, on the network's device and in its input precision."""
+    batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+    if hasattr(batch, "true_label"):
+        return {"image": batch.image, TRUE: batch.true_label, GIVEN: batch.given_label}
+    if isinstance(batch, (tuple, list)) and len(batch) >= 2 and all(isinstance(part, Tensor) for part in batch[:2]):
+        return {"image": batch[0], TRUE: batch[1], GIVEN: batch[1]}
+    raise TypeError(
+        "LinearProbes needs batches (image, label), or with the fields image, given_label and true_label; "
+        f"got {type(batch).__name__}"
+    )
+
+
+def _labels(shard: Shard, data: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """The labels of a whole set by kind, on every process."""
+    labels = {}
+    for kind in (TRUE, GIVEN):
+        own = data.pop(kind)
+        everywhere = [shard.gather(own, count, item) for item in range(shard.ranks)]
+        labels[kind] = next(label for label in everywhere if label is not None)
+    return labels
+
+
+def _epoch_of(checkpoint: Any) -> int:
+    """Number of finished epochs of a Lightning checkpoint; 0 for weights without a history."""
+    if not checkpoint:
+        return 0
+    progress = torch.load(checkpoint, map_location="cpu", weights_only=True).get("loops", {}).get("fit_loop", {})
+    return int(progress.get("epoch_progress", {}).get("current", {}).get("processed", 0))

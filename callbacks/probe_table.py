@@ -1,0 +1,125 @@
+"""The table of a run's probes: one row per (epoch, layer, labels, split)."""
+
+import csv
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from stratoscope.callbacks.atomic import replacing
+from stratoscope.probes import Separability
+
+COLUMNS = ["epoch", "layer", "width", *(field.name for field in fields(Separability))]
+
+
+class ProbeTable:
+    """Results of every probe so far; a second result for the same epoch replaces the first.
+
+    Args:
+        rows: Rows of an earlier table, as plain dictionaries.
+    """
+
+    def __init__(self, rows: Iterable[dict[str, Any]] = ()) -> None:
+        self.rows = list(rows)
+
+    def put(self, epoch: int, results: dict[str, tuple[int, list[Separability]]]) -> None:
+        """Add the results of an epoch.
+
+        Args:
+            epoch: Number of finished epochs.
+            results: By layer, in order of execution: its full width and its scores.
+        """
+        self.rows = [row for row in self.rows if row["epoch"] != epoch]
+        for layer, (width, scores) in results.items():
+            self.rows += [{"epoch": epoch, "layer": layer, "width": width, **asdict(score)} for score in scores]
+        self.rows.sort(key=lambda row: row["epoch"])  # stable: layers stay in order of execution
+
+    def unique(self, column: str) -> list[Any]:
+        """The different values of a column, in order of appearance."""
+        return list(dict.fromkeys(row[column] for row in self.rows))
+
+    def cells(self, labels: str, split: str) -> dict[tuple[str, int], dict[str, Any]]:
+        """The rows of one label kind and split, by (layer, epoch)."""
+        wanted = (row for row in self.rows if (row["labels"], row["split"]) == (labels, split))
+        return {(row["layer"], row["epoch"]): row for row in wanted}
+
+    def panels(self) -> list[tuple[str, str]]:
+        """The (label kind, split) worth a picture: each kind on the split where it means something.
+
+        True labels are there for the test set, so they are scored on it; corrupted labels exist for the training set
+        only.
+        """
+        splits = self.unique("split")
+        held_out = next((split for split in splits if split != "train"), "train")
+        return [(kind, "train" if kind == "given" else held_out) for kind in self.unique("labels")]
+
+    def write(self, file: Path) -> None:
+        """Write the table as CSV, whole or not at all."""
+        with replacing(file) as part, part.open("w", newline="") as text:
+            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({name: "" if row[name] is None else row[name] for name in COLUMNS} for row in self.rows)
+
+    def summary(self, epoch: int) -> str:
+        """One line: for every panel, the layer where the labels are most separable."""
+        parts = []
+        for kind, split in self.panels():
+            cells = {layer: cell for (layer, at), cell in self.cells(kind, split).items() if at == epoch}
+            fine = [cell for cell in cells.values() if cell["accuracy"] is not None]
+            if fine:
+                best = max(fine, key=lambda cell: cell["accuracy"])
+                parts.append(f"{kind} labels, {split} set {100 * best['accuracy']:.1f} % at {best['layer']}")
+            if failed := [layer for layer, cell in cells.items() if cell["accuracy"] is None]:
+                parts.append(f"FAILED at {', '.join(failed)}: {cells[failed[0]]['failed']}")
+            if loose := [cell["layer"] for cell in fine if not cell["converged"]]:
+                parts.append(f"not converged at {', '.join(loose)}")
+        return "; ".join(parts)
+
+    def print(self) -> None:
+        """Print layers x epochs, one table per panel; as many epochs as fit, evenly chosen."""
+        console = Console()
+        layers, epochs = self.unique("layer"), self.unique("epoch")
+        prefix = shared_prefix(layers)
+        room = max(2, (console.width - max(len(layer) - len(prefix) for layer in layers) - 4) // 7)
+        shown = evenly(epochs, room)
+        for kind, split in self.panels():
+            console.print(f"\n{title(kind, split)}, by epoch", highlight=False)
+            table = Table()
+            table.add_column("layer")
+            for epoch in shown:
+                table.add_column(str(epoch), justify="right", no_wrap=True)
+            cells = self.cells(kind, split)
+            for layer in layers:
+                table.add_row(layer.removeprefix(prefix), *(_shown(cells.get((layer, epoch))) for epoch in shown))
+            console.print(table)
+
+
+def title(kind: str, split: str) -> str:
+    """Heading of a panel."""
+    return f"Linear probe accuracy on {kind} labels, {split} set, in %"
+
+
+def evenly(values: list[int], room: int) -> list[int]:
+    """At most `room` of the values, evenly chosen, always with the first and the last."""
+    if len(values) <= room:
+        return values
+    return [values[round(place * (len(values) - 1) / (room - 1))] for place in range(room)]
+
+
+def shared_prefix(layers: list[str]) -> str:
+    """The leading module path, with its dot, that all layers but the input have in common."""
+    paths = [layer.split(".")[:-1] for layer in layers if layer != "input"]
+    common = os.path.commonprefix(paths)
+    return "".join(f"{part}." for part in common)
+
+
+def _shown(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    if cell["accuracy"] is None:
+        return "failed"
+    return f"{100 * cell['accuracy']:.1f}" + ("" if cell["converged"] else "~")

@@ -1,0 +1,102 @@
+"""Images in folders named after their classes, decoded once into one array."""
+
+import hashlib
+import os
+import warnings
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+ENDINGS = {".png", ".jpg", ".jpeg"}
+
+
+def read_image_folder(folder: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
+    """Decode `<folder>/<class>/*.{png,jpg}`, or read what an earlier call decoded.
+
+    The result is kept under `$STRATOSCOPE_CACHE` (default: ~/.cache/stratoscope), in a file named after the paths,
+    sizes and modification times of all images, so that it is never stale; it appears whole or not at all, and a
+    damaged one (its checksums are verified) is decoded anew.
+
+    Args:
+        folder: The folder of classes.
+        size: Height and width every image must have, in pixels.
+
+    Returns:
+        Images (n, 3, size, size), labels (n) and the class names in alphabetical order. Images are in the order of
+        their file stems where these are numbers and all different (original indices), else in that of their paths.
+
+    Raises:
+        ValueError: If there are no images, or one is damaged or of another size; the message names it.
+    """
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    files = sorted(
+        (Path(entry.path) for name in names for entry in os.scandir(folder / name)),
+    )
+    files = [file for file in files if file.suffix.lower() in ENDINGS]
+    if not files:
+        raise ValueError(f"no images in {folder}: expected {folder}/<class>/*.png or *.jpg")
+    if all(file.stem.isdecimal() for file in files) and len({int(file.stem) for file in files}) == len(files):
+        files.sort(key=lambda file: int(file.stem))
+    labels = np.array([names.index(file.parent.name) for file in files], dtype=np.int64)
+    cache = _cache_file(folder, files)
+    images = _read_cache(cache)
+    if images is None:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            images = np.stack(list(threads.map(lambda file: _decode(file, size), files)))
+        _write_cache(cache, images)
+    return images, labels, names
+
+
+def _decode(file: Path, size: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+        raise ValueError(f"{file} is damaged or no image: {error}") from error
+    if pixels.shape != (3, size, size):
+        raise ValueError(f"{file} is {pixels.shape[2]}x{pixels.shape[1]} pixels, expected {size}x{size}")
+    return pixels
+
+
+def _cache_file(folder: Path, files: list[Path]) -> Path:
+    content = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        content.update(f"{file.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    cache = Path(os.environ.get("STRATOSCOPE_CACHE") or f"{home}/stratoscope").expanduser()
+    return cache / f"images-{place}-{content.hexdigest()[:16]}.npz"
+
+
+def _read_cache(cache: Path) -> NDArray[np.uint8] | None:
+    try:
+        with np.load(cache, allow_pickle=False) as arrays:  # a zip archive: reading verifies its CRC
+            images: NDArray[np.uint8] = arrays["images"]
+            return images
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        warnings.warn(f"{cache} is damaged ({error}): decoding the images anew", stacklevel=3)
+        return None
+
+
+def _write_cache(cache: Path, images: NDArray[np.uint8]) -> None:
+    part = cache.with_suffix(f".{os.getpid()}.part")
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.savez(file, images=images)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(cache)
+        for stale in cache.parent.glob(cache.name.rsplit("-", 1)[0] + "-*.npz"):
+            if stale != cache:
+                stale.unlink(missing_ok=True)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        warnings.warn(f"cannot keep decoded images in {cache.parent} ({error}): they are decoded in every run", stacklevel=3)

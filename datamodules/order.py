@@ -1,0 +1,69 @@
+"""Which samples make up which batch, on which rank: a pure function of (seed, epoch)."""
+
+from collections.abc import Iterator
+
+from torch.utils.data import Sampler
+
+from stratoscope.datamodules.draws import permutations, raw_bits
+
+
+class ShuffledBatches(Sampler[list[int]]):
+    """Batches of one epoch of training, in an order that depends on nothing but the seed and the epoch.
+
+    The batch size counts all ranks together: each takes an equal, contiguous share of every batch. The last batch is
+    smaller; where it does not divide by the ranks, its remainder (fewer samples than ranks, others in every epoch)
+    is left out.
+
+    Args:
+        size: Number of samples in the set.
+        batch_size: Samples per step, over all ranks; a multiple of their number.
+        seed: Decides the orders of all epochs.
+        rank: This process.
+        ranks: Number of processes.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
+        if batch_size % ranks:
+            raise ValueError(f"batch_size must be a multiple of the number of devices ({ranks}), got {batch_size}")
+        self.size, self.batch_size, self.seed, self.rank, self.ranks = size, batch_size, seed, rank, ranks
+        self.epoch = 0
+        self.sampler = self  # Lightning announces the epoch to `batch_sampler.sampler`
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch whose order the next iteration gives."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # A generator: nothing is read before the first batch is asked for, as Lightning may call iter() early.
+        order = permutations(raw_bits(self.seed, f"order of epoch {self.epoch}", self.size))
+        for start in range(0, self.size, self.batch_size):
+            batch = order[start : start + self.batch_size]
+            share = len(batch) // self.ranks
+            if share:
+                yield batch[self.rank * share : (self.rank + 1) * share].tolist()
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.size, self.batch_size)
+        return whole + (rest >= self.ranks)
+
+
+class SequentialBatches(Sampler[list[int]]):
+    """Fixed batches of consecutive samples, dealt out to the ranks in turn: every sample once, on one rank.
+
+    Args:
+        size: Number of samples in the set.
+        batch_size: Samples per batch on one rank.
+        rank: This process.
+        ranks: Number of processes.
+    """
+
+    def __init__(self, size: int, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
+        self.starts = range(rank * batch_size, size, ranks * batch_size)
+        self.size, self.batch_size = size, batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in self.starts:
+            yield list(range(start, min(start + self.batch_size, self.size)))
+
+    def __len__(self) -> int:
+        return len(self.starts)
