@@ -15,8 +15,9 @@ simplex whose column sums are the class counts,
 
     D(q) = 1/n sum_i entropy(q_i) - 1/(2 ridge) |1/n sum_i x_i (q_i - e_{y_i})'|^2   <=   min P.
 
-The fitted probabilities, moved onto the class counts, give such a q, and P(W, b) - D(q) bounds the distance to the
-optimum whatever the solver did. It is computed in float64; fits stop when it is small enough, and say so when not.
+The fitted probabilities give such a q once the bias is the best for W (a Newton iteration in c numbers) and what is
+left is moved onto the class counts; P(W, b) - D(q) then bounds the distance to the optimum, whatever the solver did. It
+is computed in float64. A fit ends when it is small enough, and says so when it is not.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,7 @@ from torch import Tensor
 HISTORY = 12  # pairs kept by L-BFGS
 ROWS = 4096  # rows turned into float64 at a time
 TRIALS = 10  # steps tried by one line search
+NEWTON = 20  # Newton steps on the bias, at most
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,13 @@ def fit_logistic(
         theta, iterations = _lbfgs(problem, theta, target, unsolved, max_iterations - int(spent.max()))
         spent += iterations
         certificate = problem.certify(theta)
+        theta = certificate.theta.to(theta)
         unsolved = certificate.gap > tolerance
         if not bool(unsolved.any()) or int(spent.max()) >= max_iterations:
             break
         # What float32 cannot resolve (its gradient carries rounding of some 1e-7), float64 finishes.
         problem, theta, target = problem.double(), theta.double(), target / 2
+    theta = certificate.theta
     bias = theta[:, -1] - theta[:, -1].mean(1, keepdim=True)
     return [
         LogisticFit(
@@ -131,6 +135,7 @@ def _check(features: Tensor, labels: Tensor, classes: int, ridge: float) -> None
 
 @dataclass(frozen=True)
 class _Certificate:
+    theta: Float[Tensor, "k d+1 c"]
     objective: Float[Tensor, " k"]
     gap: Float[Tensor, " k"]
     gradient_norm: Float[Tensor, " k"]
@@ -177,11 +182,13 @@ class _Problem:
         return torch.linalg.cholesky(curvature[:, None, None] * self.gram + self.ridge * eye)
 
     def certify(self, theta: Tensor) -> _Certificate:
-        """Objective, duality gap and gradient norm at theta, in float64."""
+        """Objective, duality gap and gradient norm in float64, at theta with its bias made the best for its weights."""
         theta = theta.double()
         weight, bias = theta[:, :-1], theta[:, -1]
         columns = weight.movedim(0, 1).reshape(-1, self.k * self.classes)
-        logits = torch.cat([x @ columns for x in self._float64()]).view(self.n, self.k, -1) + bias
+        logits = torch.cat([x @ columns for x in self._float64()]).view(self.n, self.k, -1)
+        bias = self._best_bias(logits, bias)
+        logits += bias
         log_p = logits.log_softmax(2)
         cross_entropy = -log_p.gather(2, self.y[..., None])[..., 0].mean(0)
         penalty = self.ridge / 2 * weight.square().sum((1, 2))
@@ -195,7 +202,21 @@ class _Problem:
         entropy = torch.special.entr(q).sum(2).mean(0)
         gap = cross_entropy + penalty - entropy + dual.square().sum((1, 2)) / (2 * self.ridge)
         gradient = torch.cat([primal + self.ridge * weight, (p - one_hot).mean(0)[:, None]], dim=1)
-        return _Certificate(cross_entropy + penalty, gap, gradient.flatten(1).norm(dim=1))
+        theta = torch.cat([weight, bias[:, None]], dim=1)
+        return _Certificate(theta, cross_entropy + penalty, gap, gradient.flatten(1).norm(dim=1))
+
+    def _best_bias(self, logits: Tensor, bias: Tensor) -> Float[Tensor, "k c"]:
+        """The bias that fits best with the weights as they are, by Newton's method: column sums become class counts."""
+        ones = torch.full((self.classes, self.classes), 1 / self.classes, dtype=bias.dtype, device=bias.device)
+        for _ in range(NEWTON):
+            p = (logits + bias).softmax(2)
+            gradient = p.mean(0) - self.counts / self.n
+            if bool((gradient.abs() < 1e-13).all()):
+                break
+            # constant biases change nothing: `ones` makes the Hessian regular along them
+            hessian = p.mean(0).diag_embed() - torch.einsum("nkc,nke->kce", p, p) / self.n + ones
+            bias = bias - torch.linalg.solve(hessian, gradient).clamp(-1, 1)
+        return bias
 
     def _float64(self) -> Iterator[Tensor]:
         return (rows.double() for rows in self.x.split(ROWS))
