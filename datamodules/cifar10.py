@@ -30,7 +30,7 @@ class CIFAR10(ImageDataModule):
         batch_size: Training samples per step, over all devices together.
         crop: Height and width of the centre crop, in pixels, 1 to 32.
         download: Whether to download the original archive (170 MB) into `root` if it has no data.
-        seed: Decides the order of the training samples in every epoch.
+        seed: Decides the order of the training samples in every epoch; None takes the run's `seed_everything`.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class CIFAR10(ImageDataModule):
         batch_size: int = 128,
         crop: int = 28,
         download: bool = False,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__(corruption, batch_size, seed)
         if not 1 <= crop <= SIZE:

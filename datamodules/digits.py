@@ -19,10 +19,12 @@ class Digits(ImageDataModule):
     Args:
         corruption: What is done to the data, drawn once; None leaves them as they are.
         batch_size: Training samples per step, over all devices together.
-        seed: Decides the order of the training samples in every epoch.
+        seed: Decides the order of the training samples in every epoch; None takes the run's `seed_everything`.
     """
 
-    def __init__(self, corruption: Corruption | None = None, batch_size: int = 128, seed: int = 0) -> None:
+    def __init__(
+        self, corruption: Corruption | None = None, batch_size: int = 128, seed: int | None = None
+    ) -> None:
         super().__init__(corruption, batch_size, seed)
 
     def load(self) -> tuple[Batch, Batch]:

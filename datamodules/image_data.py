@@ -1,5 +1,6 @@
 """The data module all image sets share: corrupted once, held in memory, served in exact batches."""
 
+import os
 from abc import ABC, abstractmethod
 
 import torch
@@ -47,15 +48,17 @@ class ImageDataModule(LightningDataModule, ABC):
     Args:
         corruption: What is done to the data, drawn once; None leaves them as they are.
         batch_size: Training samples per step, over all devices together.
-        seed: Decides the order of the training samples in every epoch.
+        seed: Decides the order of the training samples in every epoch; None takes the run's `seed_everything`.
     """
 
     classes: int = 10
 
-    def __init__(self, corruption: Corruption | None = None, batch_size: int = 128, seed: int = 0) -> None:
+    def __init__(
+        self, corruption: Corruption | None = None, batch_size: int = 128, seed: int | None = None
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-        if seed < 0:
+        if seed is not None and seed < 0:
             raise ValueError(f"seed must be 0 or more, got {seed}")
         super().__init__()
         self.corruption, self.batch_size, self.seed = corruption, batch_size, seed
@@ -96,7 +99,8 @@ class ImageDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches in the order of (seed, epoch)."""
         data, (rank, ranks) = self._sets["train"], self._place()
-        return _loader(data, ShuffledBatches(len(data), self.batch_size, self.seed, rank, ranks))
+        seed = self.seed if self.seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        return _loader(data, ShuffledBatches(len(data), self.batch_size, seed, rank, ranks))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The test set, to watch it during training."""

@@ -1,0 +1,322 @@
+"""The command line: `stratoscope fit|validate|test|predict`, a LightningCLI.
+
+First everything is parsed, checked and built, with nothing written (`build`, `Command.check`); whatever is wrong then
+is answered in one line with exit code 2. Only then the run directory is made and the trainer started (`Command.start`).
+"""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import yaml
+from jsonargparse import Namespace, set_parsing_settings
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+import stratoscope
+import stratoscope.models  # the imports make short class names known
+from stratoscope.callbacks import LinearProbes, Predictions
+from stratoscope.datamodules import ImageDataModule
+from stratoscope.metrics_file import MetricsFile
+from stratoscope.refusal import Refused, one_line, option_names
+from stratoscope.run_directory import ConfigInCheckpoint, RunDirectory, different, new_name
+
+COMMANDS = ("fit", "validate", "test", "predict")
+# Lightning's advertisements and announcements that the first line of a run says better
+NOISE = ("💡", "Seed set to", "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped")
+
+
+class Parser(LightningArgumentParser):
+    """Raises what is wrong instead of printing it with the usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Refuse the input.
+
+        Raises:
+            Refused: Always.
+        """
+        raise Refused(message) from ex
+
+
+class Command(LightningCLI):
+    """A command, parsed and built but not started."""
+
+    directory: RunDirectory
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, and the arguments of the trainer's methods that are not options."""
+        return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options that are ours."""
+        parser.add_argument("--run", type=str | None, default=None, help="Name of the run; the same name goes on with it.")
+        parser.add_argument("--runs", type=str, default="runs", help="Folder of all run directories.")
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: `build` puts the checkpoint's config before the command line's, which so wins."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing: `start` does."""
+
+    def before_instantiate_classes(self) -> None:
+        """Check what the constructors would not, and find the run directory."""
+        config = self.config[self.subcommand]
+        _check_numbers(config)
+        self._dump_config()
+        self.record = {key: self.config_dump[key] for key in ("seed_everything", "trainer", "model", "data") if key in self.config_dump}
+        words = [self.subcommand or "", *(_short(config.get(key)) for key in ("model", "data"))]
+        name = config.run or (os.environ.get("STRATOSCOPE_RUN") if rank_zero_only.rank else None) or new_name(words)
+        os.environ["STRATOSCOPE_RUN"] = name  # the processes this one starts share its run
+        self.directory = RunDirectory(config.runs, name)
+        if changes := self.directory.differences(self.record):
+            raise Refused(f"run {name} has another config: {'; '.join(changes)}; give this one another --run")
+        self.resumes = self.directory.config_file.is_file()
+        if self.resumes and self.subcommand == "fit" and not config.ckpt_path:
+            config.ckpt_path = str(self.directory.last_checkpoint) if self.directory.last_checkpoint else None
+        _prepare_wandb(config.trainer, self.directory)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer around the run directory."""
+        config = self._get(self.config_init, "trainer")
+        loggers = config.logger if isinstance(config.logger, list) else [config.logger]
+        metrics = MetricsFile(self.directory.path)
+        own: dict[str, Any] = {
+            "logger": [metrics, *(logger for logger in loggers if isinstance(logger, Logger))],
+            "default_root_dir": str(self.directory.path),
+            # our data modules deal out the samples themselves, exactly
+            "use_distributed_sampler": config.use_distributed_sampler and not isinstance(self.datamodule, ImageDataModule),
+            "enable_progress_bar": config.enable_progress_bar is not False and sys.stderr.isatty(),
+        }
+        trainer = super().instantiate_trainer(**own, **kwargs)
+        trainer.callbacks.append(ConfigInCheckpoint(self.record))
+        if self.subcommand == "predict":
+            trainer.callbacks.append(Predictions())
+        if self.subcommand == "fit" and config.enable_checkpointing is not False and not trainer.fast_dev_run:
+            trainer.callbacks = [c for c in trainer.callbacks if not _is_default_checkpoint(c)]
+            trainer.callbacks.append(_last_checkpoint(self.directory.path))
+        return trainer
+
+    def check(self) -> None:
+        """Look for everything that would stop the run, without writing anything.
+
+        Raises:
+            ValueError: If checkpoint and network do not fit, data are missing or damaged, or a tap does not exist.
+        """
+        if checkpoint := self._get(self.config, "ckpt_path"):
+            _check_weights(checkpoint, self.model)
+        if not isinstance(self.datamodule, ImageDataModule):
+            return  # others may not be ready before the trainer is
+        self.datamodule.trainer = self.trainer
+        if rank_zero_only.rank == 0:
+            self.datamodule.prepare_data()
+        self.datamodule.setup()
+        image = next(iter(self.datamodule.val_dataloader())).image[:2]
+        self.datamodule.train_dataloader()
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, LinearProbes):
+                callback.choose_taps(self.model, image)
+
+    def start(self) -> None:
+        """Make the run directory and run."""
+        subcommand = str(self.subcommand)
+        if rank_zero_only.rank == 0:
+            self.directory.claim(self.record, exclusive=self._get(self.config, "run") is None)
+            self._announce()
+        super()._run_subcommand(subcommand)
+        if rank_zero_only.rank == 0 and self.trainer.state.status == TrainerStatus.FINISHED and not self.trainer.received_sigterm:
+            self.directory.finish()
+            _say(f"done: {self.directory.path}")
+            if (picture := self.directory.path / "separability.png").is_file():
+                _say(f"picture: {picture}")
+
+    def _announce(self) -> None:
+        parameters = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        trainer = self.trainer
+        what = "going on in" if self.resumes else "run directory"
+        _say(f"{what} {self.directory.path}")
+        if isinstance(self.datamodule, ImageDataModule):
+            _say(self.datamodule.summary())
+        place = f"{trainer.num_devices} x {trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}"
+        _say(f"{type(self.model).__name__}: {parameters:,} parameters, on {place} ({torch.get_num_threads()} threads)")
+
+
+def build(args: Sequence[str]) -> Command:
+    """Parse the command line, build all objects and check them; nothing is written.
+
+    Args:
+        args: The words after `stratoscope`.
+
+    Raises:
+        Refused: If the input cannot be run.
+        SystemExit: After --help, --version and the like.
+    """
+    set_parsing_settings(add_print_completion_argument=True)
+    words = _with_checkpoint_config([_shipped(word, before) for word, before in zip(args, ["", *args], strict=False)])
+    options: list[str] = []
+
+    class Listed(Parser):
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            options.extend(option_names(self))
+            super().error(message, ex)
+
+    try:
+        command = Command(
+            trainer_defaults={"max_epochs": 70, "num_sanity_val_steps": 0, "enable_model_summary": False},
+            seed_everything_default=0,
+            parser_class=Listed,
+            parser_kwargs={"prog": "stratoscope", "version": f"stratoscope {stratoscope.__version__}"},
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            args=words,
+        )
+        if command.directory.finished:
+            return command
+        command.check()
+    except Exception as error:
+        raise Refused(one_line(str(error), list(args), options)) from error
+    return command
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run `stratoscope`; the exit code is 0 after success, 2 for input that was refused."""
+    words = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    _quieten()
+    try:
+        command = build(words)
+    except Refused as refusal:
+        if debug:
+            raise
+        print(f"stratoscope: {refusal}", file=sys.stderr)
+        raise SystemExit(2) from None
+    if command.directory.finished:
+        _say(f"run {command.directory.path} is already finished; to run it again give another --run")
+        return
+    command.start()
+
+
+def _check_numbers(config: Namespace) -> None:
+    trainer = config.trainer
+    if isinstance(config.seed_everything, bool) or config.seed_everything < 0:
+        raise Refused(f"--seed_everything must be a whole number from 0, got {config.seed_everything}: a run must be repeatable")
+    if trainer.max_epochs is not None and (trainer.max_epochs == 0 or trainer.max_epochs < -1):
+        raise Refused(f"--trainer.max_epochs must be 1 or more (or -1, without end), got {trainer.max_epochs}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    on_cpu = trainer.accelerator == "cpu" or (trainer.accelerator == "auto" and not torch.accelerator.is_available())
+    devices = int(trainer.devices) if str(trainer.devices).isdecimal() else None
+    if devices == 0:
+        raise Refused("--trainer.devices must be 1 or more, got 0")
+    if on_cpu and devices is not None and devices > max(4, cores):
+        raise Refused(f"--trainer.devices is {devices} processes, at most {max(4, cores)} make sense on {cores} CPU cores")
+
+
+def _shipped(word: str, before: str) -> str:
+    """The path of a config that is not in the working directory but comes with the package."""
+    value = word.removeprefix("--config=")
+    if before not in {"--config", "-c", "--model", "--data", "--trainer"} and value == word:
+        return word
+    root = Path(stratoscope.__file__).resolve().parent
+    for folder in (root, root.parent):  # a wheel, a clone
+        if value.startswith("configs/") and not Path(value).exists() and (folder / value).is_file():
+            return word.removesuffix(value) + str(folder / value)
+    return word
+
+
+def _with_checkpoint_config(words: list[str]) -> list[str]:
+    """Put the config stored in the checkpoint of `--ckpt_path` before the other options, so that these win.
+
+    Raises:
+        Refused: If the checkpoint cannot be read, or `fit` would go on with another model than it holds.
+    """
+    at = next((i for i, word in enumerate(words) if word.split("=")[0] == "--ckpt_path"), None)
+    if at is None or not words or words[0] not in COMMANDS:
+        return words
+    path = words[at].partition("=")[2] or (words[at + 1] if at + 1 < len(words) else "")
+    stored = _load(path).get(ConfigInCheckpoint.KEY)
+    return words if stored is None else [words[0], "--config", yaml.safe_dump(stored, sort_keys=False), *words[1:]]
+
+
+def _load(path: str) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise Refused(f"--ckpt_path: no file {path}; a run's checkpoint is runs/<name>/checkpoints/last.ckpt")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise Refused(f"--ckpt_path: {path} is damaged or no checkpoint ({' '.join(str(error).split())[:120]})") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise Refused(f"--ckpt_path: {path} is no Lightning checkpoint: it has no state_dict")
+    return checkpoint
+
+
+def _check_weights(path: str, model: torch.nn.Module) -> None:
+    """Compare the shapes in a checkpoint with the model's."""
+    stored = {name: tuple(tensor.shape) for name, tensor in _load(path)["state_dict"].items()}
+    built = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if changes := different({k: list(v) for k, v in stored.items()}, {k: list(v) for k, v in built.items()}):
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        raise Refused(f"--ckpt_path: the weights do not fit the model: {'; '.join(changes[:3])}{more}")
+
+
+def _short(config: Any) -> str:
+    return str(config.class_path).rsplit(".", 1)[-1] if config else ""
+
+
+def _is_default_checkpoint(callback: Any) -> bool:
+    return isinstance(callback, ModelCheckpoint) and callback.dirpath is None
+
+
+def _last_checkpoint(folder: Path) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename="last",
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+def _prepare_wandb(trainer: Namespace, directory: RunDirectory) -> None:
+    """Give W&B the run's name and directory; without an API key it writes offline."""
+    loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+    for logger in loggers:
+        if not isinstance(logger, Namespace) or not logger.class_path.endswith(".WandbLogger"):
+            continue
+        given = logger.init_args
+        if given.save_dir == ".":
+            given.save_dir = str(directory.path)
+        given.name = given.name or directory.path.name
+        given.project = "stratoscope" if given.project in {None, "lightning_logs"} else given.project
+        if not given.offline and os.environ.get("WANDB_MODE", "online") == "online" and not _wandb_key():
+            given.offline = True
+            _say(f"W&B has no API key here: it writes offline; later: wandb login && wandb sync {directory.path}/wandb/offline-run-*")
+
+
+def _wandb_key() -> bool:
+    import wandb  # heavy
+
+    return bool(wandb.api.api_key)
+
+
+def _quieten() -> None:
+    """Keep Lightning's announcements and what its dependencies say of each other from the user's screen."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(NOISE))
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # the data are in memory
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13 and later
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    print(line, flush=True)
