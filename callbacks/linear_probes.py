@@ -107,6 +107,7 @@ class LinearProbes(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe a stored network (`validate`)."""
         if trainer.state.fn == TrainerFn.VALIDATING:
+            self.table, self.weights = ProbeTable(), {}  # not those that the checkpoint remembers
             self.probe(trainer, pl_module, _epoch_of(trainer.ckpt_path))
             self._print(trainer)
 

@@ -20,31 +20,36 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 import stratoscope
 import stratoscope.models  # the imports make short class names known
 from stratoscope.callbacks import LinearProbes, Predictions
+from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, load_checkpoint
 from stratoscope.datamodules import ImageDataModule
 from stratoscope.metrics_file import MetricsFile
-from stratoscope.refusal import Refused, one_line, option_names
-from stratoscope.run_directory import ConfigInCheckpoint, RunDirectory, different, new_name
+from stratoscope.refusal import Refused, one_line
+from stratoscope.run_directory import RunDirectory, different, new_name
 
 COMMANDS = ("fit", "validate", "test", "predict")
 # Lightning's advertisements and announcements that the first line of a run says better
-NOISE = ("💡", "Seed set to", "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped")
+NOISE = ("💡", "Seed set to", "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped", "Restoring states", "Loaded")
 
 
 class Parser(LightningArgumentParser):
-    """Raises what is wrong instead of printing it with the usage."""
+    """Raises what is wrong instead of printing it with the usage; no option can be abbreviated."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Refuse the input.
 
         Raises:
-            Refused: Always.
+            ValueError: Always; `build` makes it readable.
         """
-        raise Refused(message) from ex
+        raise ValueError(message) from ex
 
 
 class Command(LightningCLI):
@@ -62,6 +67,11 @@ class Command(LightningCLI):
         parser.add_argument("--run", type=str | None, default=None, help="Name of the run; the same name goes on with it.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all run directories.")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and check the numbers that the constructors would take."""
+        super().parse_arguments(parser, args)
+        _check_numbers(self.config[self.config.subcommand])
+
     def _parse_ckpt_path(self) -> None:
         """Nothing: `build` puts the checkpoint's config before the command line's, which so wins."""
 
@@ -71,7 +81,6 @@ class Command(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Check what the constructors would not, and find the run directory."""
         config = self.config[self.subcommand]
-        _check_numbers(config)
         self._dump_config()
         self.record = {key: self.config_dump[key] for key in ("seed_everything", "trainer", "model", "data") if key in self.config_dump}
         words = [self.subcommand or "", *(_short(config.get(key)) for key in ("model", "data"))]
@@ -83,28 +92,31 @@ class Command(LightningCLI):
         self.resumes = self.directory.config_file.is_file()
         if self.resumes and self.subcommand == "fit" and not config.ckpt_path:
             config.ckpt_path = str(self.directory.last_checkpoint) if self.directory.last_checkpoint else None
+        elif self.subcommand == "fit" and config.ckpt_path:
+            stored = load_checkpoint(config.ckpt_path).get(CONFIG)
+            if stored and (changes := different(stored["model"], self.record["model"], "model")):
+                raise Refused(f"--ckpt_path: fit goes on with the model it was saved with; {'; '.join(changes)}")
         _prepare_wandb(config.trainer, self.directory)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the run directory."""
         config = self._get(self.config_init, "trainer")
-        loggers = config.logger if isinstance(config.logger, list) else [config.logger]
-        metrics = MetricsFile(self.directory.path)
+        fits = self.subcommand == "fit"
+        callbacks = _as_list(config.callbacks)
+        if fits and config.enable_checkpointing is not False and not config.fast_dev_run:
+            callbacks.append(LastCheckpoint(self.directory.path, self.record))
+        if self.subcommand == "predict":
+            callbacks.append(Predictions())
         own: dict[str, Any] = {
-            "logger": [metrics, *(logger for logger in loggers if isinstance(logger, Logger))],
+            "logger": [MetricsFile(self.directory.path), *(x for x in _as_list(config.logger) if isinstance(x, Logger))],
+            "callbacks": callbacks,
             "default_root_dir": str(self.directory.path),
             # our data modules deal out the samples themselves, exactly
             "use_distributed_sampler": config.use_distributed_sampler and not isinstance(self.datamodule, ImageDataModule),
             "enable_progress_bar": config.enable_progress_bar is not False and sys.stderr.isatty(),
+            "enable_checkpointing": any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         }
-        trainer = super().instantiate_trainer(**own, **kwargs)
-        trainer.callbacks.append(ConfigInCheckpoint(self.record))
-        if self.subcommand == "predict":
-            trainer.callbacks.append(Predictions())
-        if self.subcommand == "fit" and config.enable_checkpointing is not False and not trainer.fast_dev_run:
-            trainer.callbacks = [c for c in trainer.callbacks if not _is_default_checkpoint(c)]
-            trainer.callbacks.append(_last_checkpoint(self.directory.path))
-        return trainer
+        return super().instantiate_trainer(**own, **kwargs)
 
     def check(self) -> None:
         """Look for everything that would stop the run, without writing anything.
@@ -113,7 +125,9 @@ class Command(LightningCLI):
             ValueError: If checkpoint and network do not fit, data are missing or damaged, or a tap does not exist.
         """
         if checkpoint := self._get(self.config, "ckpt_path"):
-            _check_weights(checkpoint, self.model)
+            check_weights(checkpoint, self.model)
+        if self.datamodule is None and not is_overridden("train_dataloader", self.model):
+            raise Refused("--data is missing: give a data set, such as --data Digits, or a --config that names one")
         if not isinstance(self.datamodule, ImageDataModule):
             return  # others may not be ready before the trainer is
         self.datamodule.trainer = self.trainer
@@ -162,19 +176,12 @@ def build(args: Sequence[str]) -> Command:
     """
     set_parsing_settings(add_print_completion_argument=True)
     words = _with_checkpoint_config([_shipped(word, before) for word, before in zip(args, ["", *args], strict=False)])
-    options: list[str] = []
-
-    class Listed(Parser):
-        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-            options.extend(option_names(self))
-            super().error(message, ex)
-
     try:
         command = Command(
             trainer_defaults={"max_epochs": 70, "num_sanity_val_steps": 0, "enable_model_summary": False},
             seed_everything_default=0,
-            parser_class=Listed,
-            parser_kwargs={"prog": "stratoscope", "version": f"stratoscope {stratoscope.__version__}"},
+            parser_class=Parser,
+            parser_kwargs={"prog": "stratoscope", "version": stratoscope.__version__},
             save_config_callback=None,
             auto_configure_optimizers=False,
             args=words,
@@ -182,8 +189,10 @@ def build(args: Sequence[str]) -> Command:
         if command.directory.finished:
             return command
         command.check()
+    except Refused:
+        raise
     except Exception as error:
-        raise Refused(one_line(str(error), list(args), options)) from error
+        raise Refused(one_line(str(error), list(args))) from error
     return command
 
 
@@ -237,59 +246,27 @@ def _with_checkpoint_config(words: list[str]) -> list[str]:
     """Put the config stored in the checkpoint of `--ckpt_path` before the other options, so that these win.
 
     Raises:
-        Refused: If the checkpoint cannot be read, or `fit` would go on with another model than it holds.
+        Refused: If the checkpoint cannot be read.
     """
     at = next((i for i, word in enumerate(words) if word.split("=")[0] == "--ckpt_path"), None)
     if at is None or not words or words[0] not in COMMANDS:
         return words
     path = words[at].partition("=")[2] or (words[at + 1] if at + 1 < len(words) else "")
-    stored = _load(path).get(ConfigInCheckpoint.KEY)
+    stored = load_checkpoint(path).get(CONFIG)
     return words if stored is None else [words[0], "--config", yaml.safe_dump(stored, sort_keys=False), *words[1:]]
 
 
-def _load(path: str) -> dict[str, Any]:
-    if not Path(path).is_file():
-        raise Refused(f"--ckpt_path: no file {path}; a run's checkpoint is runs/<name>/checkpoints/last.ckpt")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise Refused(f"--ckpt_path: {path} is damaged or no checkpoint ({' '.join(str(error).split())[:120]})") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise Refused(f"--ckpt_path: {path} is no Lightning checkpoint: it has no state_dict")
-    return checkpoint
-
-
-def _check_weights(path: str, model: torch.nn.Module) -> None:
-    """Compare the shapes in a checkpoint with the model's."""
-    stored = {name: tuple(tensor.shape) for name, tensor in _load(path)["state_dict"].items()}
-    built = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    if changes := different({k: list(v) for k, v in stored.items()}, {k: list(v) for k, v in built.items()}):
-        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-        raise Refused(f"--ckpt_path: the weights do not fit the model: {'; '.join(changes[:3])}{more}")
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
 def _short(config: Any) -> str:
     return str(config.class_path).rsplit(".", 1)[-1] if config else ""
 
 
-def _is_default_checkpoint(callback: Any) -> bool:
-    return isinstance(callback, ModelCheckpoint) and callback.dirpath is None
-
-
-def _last_checkpoint(folder: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="last",
-        every_n_epochs=1,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-
-
 def _prepare_wandb(trainer: Namespace, directory: RunDirectory) -> None:
     """Give W&B the run's name and directory; without an API key it writes offline."""
-    loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
-    for logger in loggers:
+    for logger in _as_list(trainer.logger):
         if not isinstance(logger, Namespace) or not logger.class_path.endswith(".WandbLogger"):
             continue
         given = logger.init_args
@@ -313,6 +290,9 @@ def _quieten() -> None:
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(NOISE))
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # the data are in memory
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # metrics are logged once an epoch
+    warnings.filterwarnings("ignore", message="You are using a custom batch sampler")  # which leaves nothing out
+    warnings.filterwarnings("ignore", message=".*following callbacks: .'stratoscope.LastCheckpoint'.\\.")  # only for fit
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13 and later
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
 

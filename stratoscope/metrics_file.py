@@ -34,12 +34,12 @@ class MetricsFile(Logger):
 
     @property
     def name(self) -> str:
-        """Name of the run."""
-        return self.file.parent.name
+        """Nothing: Lightning puts checkpoints below save_dir/name/version, which is the run directory itself."""
+        return ""
 
     @property
     def version(self) -> str:
-        """A run directory holds one run."""
+        """Nothing, as for the name."""
         return ""
 
     @property

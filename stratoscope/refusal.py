@@ -1,11 +1,15 @@
-"""Bad input in one line: what is wrong, where, and what would be right."""
+"""Bad input in one line: what is wrong, where, and what would be right.
 
+jsonargparse explains an error over many lines, as a tree of what it tried. `one_line` keeps the leaves that say
+something, finds the option on the command line they belong to, and names the nearest valid option or class.
+"""
+
+import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 
-from jsonargparse import ArgumentParser
-from lightning.pytorch import Callback, LightningDataModule, LightningModule
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -13,93 +17,130 @@ from torch.optim.lr_scheduler import LRScheduler
 from stratoscope.datamodules import Corruption
 
 BASES = (LightningModule, LightningDataModule, Corruption, Callback, Logger, Optimizer, LRScheduler)
+TYPES = {"NoneType": "null", "bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
+# lines of jsonargparse's tree that say nothing about the input
+FRAME = re.compile(
+    r"Subtypes:|Errors:|Given value|Does not validate|Not a valid subclass|Subclass types expect|[Pp]arser key"
+    r"|a class path \(str\)|a dict with|Expected a path but"
+)
 
 
 class Refused(Exception):
     """Input that cannot be run; its text is the whole message."""
 
 
-def one_line(message: str, words: list[str], options: Iterable[str]) -> str:
-    """Turn jsonargparse's account of an error into one line.
+def one_line(message: str, words: list[str]) -> str:
+    """Turn an account of an error into one line.
 
     Args:
         message: The message of the exception.
-        words: The command line, to say where.
-        options: All valid options, to name the nearest.
+        words: The command line.
 
     Returns:
         The line, without a prefix.
     """
-    return (
-        _unknown_option(message, words, list(options))
-        or _unknown_command(message)
-        or _missing(message, words)
-        or _wrong_value(message, words)
-        or " ".join(message.split())
-    )
+    for pattern, say in RULES:
+        if found := re.search(pattern, message, re.DOTALL):
+            return say(found, words)
+    return _wrong_value(message, words)
 
 
-def option_names(parser: ArgumentParser) -> list[str]:
-    """All options of a parser that are given as `--name`."""
-    return [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
+def known_classes() -> Iterator[type]:
+    """All classes that can be named on the command line by their short name."""
+    stack: list[type] = list(BASES)
+    while stack:
+        for child in stack.pop().__subclasses__():
+            stack.append(child)
+            if not child.__name__.startswith("_"):
+                yield child
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean X?` for the closest name, or nothing."""
-    close = get_close_matches(name, sorted(set(names)), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+def _no_command(found: re.Match[str], words: list[str]) -> str:
+    choices = re.findall(r"[\w-]+", found[2])
+    if found[0].startswith("argument --"):
+        option = found[0].split()[1].rstrip(":")
+        return f"{option}: expected {' or '.join(choices)}, got {found[1]}"
+    return f"no command {found[1]}; commands are {', '.join(choices)}{_nearest(found[1], choices)}"
 
 
-def _unknown_option(message: str, words: list[str], options: list[str]) -> str | None:
-    if found := re.search(r"[Uu]nrecognized arguments: (\S+)", message):
-        name = found[1].split("=")[0]
-        return f"no option {name}{nearest(name, options)}"
-    if found := re.search(r"Option '([^']+)' is not accepted|[Kk]ey '([^']+)' is not expected|No action for key \"([^\"]+)\"", message):
-        key = next(group for group in found.groups() if group)
-        where = _where(key, words)
-        return f"no option {where}{nearest(key.split('.')[-1], _arguments(words, options))}"
-    return None
+def _command_missing(found: re.Match[str], words: list[str]) -> str:
+    example = "stratoscope fit --config configs/quickstart.yaml"
+    return f"a command is missing, one of {found[1].replace(',', ', ')}; for example: {example}"
 
 
-def _unknown_command(message: str) -> str | None:
-    if found := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
-        choices = re.findall(r"[\w-]+", found[2])
-        return f"no command {found[1]}; commands are {', '.join(choices)}{nearest(found[1], choices)}"
-    if "subcommand" in message and "not provided" in message:
-        choices = re.findall(r"\w+", message[message.index("{") : message.index("}")])
-        return f"a command is missing: stratoscope {'|'.join(choices)} ..., for example: stratoscope fit --config configs/quickstart.yaml"
-    return None
+def _unknown_option(found: re.Match[str], words: list[str]) -> str:
+    where = _where(found[1].split("=")[0], words)
+    prefix, _, name = where.rpartition(".")
+    dotted = f"{prefix}." if prefix else ""
+    given = _class_given(prefix, words)
+    if given and not (close := _nearest(name, _parameters(given), dotted)):
+        return f"no option {where}; {given.__name__} takes {', '.join(_parameters(given))}"
+    if given:
+        return f"no option {where}{close}"
+    if where.startswith("--"):
+        return f"no option {where}{_nearest(where, _options())}"
+    in_classes = {name for child in _named(words) for name in _parameters(child)}
+    in_yaml = [option.removeprefix("--") for option in _options()]
+    return f"no option {where}{_nearest(where, in_yaml) or _nearest(name, in_classes, dotted)}"
 
 
-def _missing(message: str, words: list[str]) -> str | None:
-    if found := re.search(r"arguments are required: (.*)", message):
-        names = [name.strip() for name in found[1].split(",")]
-        named = [f"--{name.split('.', 1)[1]}" if name.split(".")[0] in words else name for name in names]
-        if named == ["--model"]:
-            return "--model is missing: give a network, such as --model SmallAlexNet, or a --config that names one"
-        return f"{', '.join(named)} missing: required by {' '.join(word for word in words if not word.startswith('-')) or 'this'}"
-    return None
+def _missing(found: re.Match[str], words: list[str]) -> str:
+    name = found[1].rpartition(".")[2]
+    if name == "model":
+        return "--model is missing: give a network, such as --model SmallAlexNet, or a --config that names one"
+    for child in _named(words):
+        if name in _parameters(child):
+            option = next((word for word, value in _pairs(words) if value == child.__name__), "")
+            return f"{option}.{name} is missing: {child.__name__} needs it"
+    return f"{name} is missing"
 
 
-def _wrong_value(message: str, words: list[str]) -> str | None:
-    key = re.search(r"[Pp]arser key \"([^\"]+)\"", message)
-    where = _where(key[1], words) if key else ""
+def _no_class(found: re.Match[str], words: list[str]) -> str:
+    names = [child.__name__ for child in known_classes()]
+    option = next((option for option, value in _pairs(words) if value == found[1]), "")
+    return f"{option}: ".removeprefix(": ") + f"no class {found[1]}{_nearest(found[1], names)}"
+
+
+def _no_file(found: re.Match[str], words: list[str]) -> str:
+    given = next((value for _, value in _pairs(words) if value and found[1].endswith(value.removeprefix("./"))), found[1])
+    return f"--config: no file {given}"
+
+
+def _bad_yaml(found: re.Match[str], words: list[str]) -> str:
+    files = [value for option, value in _pairs(words) if option in {"--config", "-c"}]
+    cause = " ".join(found[1].replace('in "<unicode string>", ', "").split())
+    return f"--config {' or '.join(files)} is no valid YAML: {cause or 'it is empty'}"
+
+
+Rule = Callable[[re.Match[str], list[str]], str]
+RULES: list[tuple[str, Rule]] = [
+    (r"(?:argument \S+ )?invalid choice: '([^']*)' \(choose from (.*)\)", _no_command),
+    (r"subcommand.*one of \{([^}]*)\}, but it was not provided", _command_missing),
+    (r"[Uu]nrecognized arguments: (\S+)", _unknown_option),
+    (r"Option '([^']+)' is not accepted", _unknown_option),
+    (r"does not accept option '([^']+)'", _unknown_option),
+    (r"[Kk]ey '([^']+)' is not expected", _unknown_option),
+    (r"arguments are required: ([\w.]+)", _missing),
+    (r"dot import path string: (\S+)", _no_class),
+    (r"class_path '([^']+)':[\s-]*(?:No module|Import of)", _no_class),
+    (r"File does not exist: '([^']+)'", _no_file),
+    (r"Problems parsing config:(.*)", _bad_yaml),
+    (r"Unexpected config:(.*)", _bad_yaml),
+]
+
+
+def _wrong_value(message: str, words: list[str]) -> str:
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-    value = next((line.removeprefix("Given value: ") for line in lines if line.startswith("Given value: ")), None)
-    causes = [line for line in lines if line and not re.match(r"Subtypes:|Errors:|Given value|Does not validate|[Pp]arser key", line)]
-    informative = [line for line in causes if not line.startswith("Expected a")]
-    if informative and not key and len(causes) == len(lines):
-        return None
-    if informative:
-        return ": ".join(filter(None, [where, "; ".join(dict.fromkeys(informative))]))
-    paths = [line.split(": ")[-1] for line in causes if line.startswith("Expected a dot import path")]
-    if paths:
-        return f"{where}: no class {paths[0]}{nearest(paths[0], class_names())}"
-    if causes:
-        kinds = dict.fromkeys(kind for line in causes for kind in _kinds(line))
-        given = value if value is not None else causes[0].rpartition("Got value: ")[2]
-        return f"{where}: expected {' or '.join(kinds)}, got {given}"
-    return None
+    causes = list(dict.fromkeys(line for line in lines if line and not FRAME.match(line)))
+    said = [line for line in causes if not line.startswith("Expected a")]
+    if said:
+        return _with_place(" ".join("; ".join(said).split()), words)
+    key = re.search(r"[Pp]arser key \"([^\"]+)\"", message)
+    nested = re.search(r"NestedArg\(key='([^']+)', val='?([^')]*)", message)
+    given = nested[2] if nested else message.rpartition("iven value: ")[2] or message.rpartition("Got value: ")[2]
+    kinds = dict.fromkeys(kind for line in causes for kind in _kinds(line) if not (nested and kind == "null"))
+    where = _where(nested[1] if nested else key[1] if key else "", words)
+    return f"{where}: expected {' or '.join(kinds)}, got {given.strip()}" if kinds else " ".join(message.split())
 
 
 def _kinds(line: str) -> list[str]:
@@ -107,39 +148,52 @@ def _kinds(line: str) -> list[str]:
         return [choice.strip(" '\"") for choice in literal[1].split(",")]
     found = re.search(r"<class '([^']+)'>", line)
     name = found[1] if found else line.removeprefix("Expected a ").split(".")[0]
-    return [{"NoneType": "null", "bool": "true or false", "int": "a whole number", "float": "a number"}.get(name, name)]
+    return [TYPES.get(name, name)]
+
+
+def _with_place(line: str, words: list[str]) -> str:
+    """Put the option before a message that names its last part and its value."""
+    for option, value in _pairs(words):
+        name = option.rpartition(".")[2].removeprefix("--")
+        if value and option not in line and re.search(rf"\b{re.escape(name)}\b.*{re.escape(value)}", line):
+            return f"{option}: {line}"
+    return line
+
+
+def _pairs(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Options of a command line with their values."""
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("-"):
+            name, equals, value = word.partition("=")
+            yield name.rstrip("+"), value if equals else "" if after.startswith("--") else after
 
 
 def _where(key: str, words: list[str]) -> str:
     """The option a key was given by, as typed, or the key itself."""
-    for word in reversed(words):
-        name = word.split("=")[0].rstrip("+")
-        if name.startswith("--") and (name == f"--{key}" or name.endswith(f".{key}")):
-            return name
-    return key
+    options = [option for option, _ in _pairs(words)]
+    return next((option for option in options if option == f"--{key}" or option.endswith(f".{key}")), key)
 
 
-def class_names() -> list[str]:
-    """Short names of all classes the command line knows."""
-    found: dict[str, None] = {}
-    stack: list[type] = list(BASES)
-    while stack:
-        for child in stack.pop().__subclasses__():
-            if not child.__name__.startswith("_"):
-                found[child.__name__] = None
-            stack.append(child)
-    return list(found)
+def _class_given(option: str, words: list[str]) -> type | None:
+    value = next((value for name, value in _pairs(words) if name == option), None)
+    return next((child for child in known_classes() if child.__name__ == value), None)
 
 
-def _arguments(words: list[str], options: list[str]) -> set[str]:
-    """Argument names of the classes named on the command line, and the last parts of all options."""
-    import inspect
+def _named(words: list[str]) -> list[type]:
+    """Classes named anywhere on the command line, or any class if only configs are."""
+    parts = {part for word in words for part in re.split(r"\W+", word)}
+    return [child for child in known_classes() if child.__name__ in parts] or list(known_classes())
 
-    names = {option.split(".")[-1].removeprefix("--") for option in options}
-    stack: list[type] = list(BASES)
-    while stack:
-        for child in stack.pop().__subclasses__():
-            if any(child.__name__ == part for word in words for part in re.split(r"\W+", word)):
-                names |= set(inspect.signature(child).parameters)
-            stack.append(child)
-    return names
+
+def _options() -> list[str]:
+    ours = ["--model", "--data", "--config", "--seed_everything", "--ckpt_path", "--run", "--runs", "--print_config"]
+    return [*ours, *(f"--trainer.{name}" for name in _parameters(Trainer))]
+
+
+def _parameters(child: type) -> list[str]:
+    return [name for name in inspect.signature(child).parameters if name not in {"args", "kwargs", "params"}]
+
+
+def _nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
+    close = get_close_matches(name, sorted(set(names)), n=1, cutoff=0.6)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 import stratoscope
 from stratoscope.callbacks.atomic import replacing
@@ -87,23 +86,6 @@ class RunDirectory:
     def _write(self, record: dict[str, Any]) -> None:
         with replacing(self.record_file) as part:
             part.write_text(json.dumps(record, indent=2) + "\n")
-
-
-class ConfigInCheckpoint(Callback):
-    """Puts the config into every checkpoint, so that a checkpoint alone is enough to validate or go on.
-
-    Args:
-        config: The full config, plain values.
-    """
-
-    KEY = "stratoscope_config"
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.config = config
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the config."""
-        checkpoint[self.KEY] = self.config
 
 
 def new_name(words: list[str]) -> str:

@@ -1,0 +1,158 @@
+"""Tests of probes/separability.py."""
+
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, log_loss
+from torch import Tensor
+
+from stratoscope.probes.interval import wilson
+from stratoscope.probes.separability import LabelledFeatures, separability
+
+CLASSES, RIDGE = 3, 1e-2
+
+
+def _set(n: int, seed: int, corrupted: bool = True) -> LabelledFeatures:
+    """Three overlapping clusters of unequal scale; given labels differ from the true ones in 60 % of the samples."""
+    generator = torch.Generator().manual_seed(seed)
+    true = torch.randint(CLASSES, (n,), generator=generator)
+    features = torch.randn(n, 6, generator=generator, dtype=torch.float64) + 1.5 * torch.eye(CLASSES, 6)[true].double()
+    other = torch.randint(CLASSES, (n,), generator=generator)
+    swapped = torch.rand(n, generator=generator) < 0.9
+    given = torch.where(swapped, other, true) if corrupted else true
+    return LabelledFeatures(features * torch.logspace(-1, 2, 6) + 7, {"true": true, "given": given})
+
+
+@pytest.fixture
+def train() -> LabelledFeatures:
+    """150 samples."""
+    return _set(150, seed=0)
+
+
+@pytest.fixture
+def test() -> LabelledFeatures:
+    """90 other samples."""
+    return _set(90, seed=1)
+
+
+def _with(data: LabelledFeatures, value: float) -> LabelledFeatures:
+    features = data.features.clone()
+    features[3, 2] = value
+    return LabelledFeatures(features, data.labels)
+
+
+def _start(weights: Tensor | None) -> Tensor:
+    assert weights is not None
+    return weights
+
+
+def test_rows_come_by_kind_then_split(train: LabelledFeatures, test: LabelledFeatures) -> None:
+    """There is one row per label kind and set: kinds in the order of the labels, sets in the order given."""
+    rows, _ = separability(train, {"train": train, "test": test, "again": test}, CLASSES, RIDGE)
+    expected = [(kind, split) for kind in ("true", "given") for split in ("train", "test", "again")]
+    assert [(row.labels, row.split) for row in rows] == expected
+
+
+@pytest.mark.parametrize("kind", ["true", "given"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_scores_are_those_of_a_fit_by_hand(
+    split: str, kind: str, train: LabelledFeatures, test: LabelledFeatures
+) -> None:
+    """Accuracy and loss equal scikit-learn's, fitted to features standardised by the training set's statistics."""
+    sets = {"train": train, "test": test}
+    x = {name: data.features.numpy() for name, data in sets.items()}
+    mean, deviation = x["train"].mean(0), x["train"].std(0)
+    theirs = LogisticRegression(C=1 / (len(x["train"]) * RIDGE), tol=1e-8, max_iter=1000)
+    theirs.fit((x["train"] - mean) / deviation, train.labels[kind].numpy())
+    probabilities = theirs.predict_proba((x[split] - mean) / deviation)
+    labels = sets[split].labels[kind].numpy()
+
+    rows, _ = separability(train, sets, CLASSES, RIDGE, tolerance=1e-12)
+    [row] = [row for row in rows if (row.labels, row.split) == (kind, split)]
+    correct = accuracy_score(labels, probabilities.argmax(1), normalize=False)
+    assert (row.correct, row.count, row.features) == (correct, len(labels), 6)
+    assert row.accuracy == correct / len(labels)
+    assert (row.low, row.high) == wilson(int(correct), len(labels))
+    assert row.loss == pytest.approx(log_loss(labels, probabilities), abs=1e-5)
+    assert row.converged
+    assert row.failed == ""
+
+
+def test_rows_carry_the_certificate_of_their_fit(train: LabelledFeatures, test: LabelledFeatures) -> None:
+    """The objective is training loss plus penalty of the returned weights, and belongs to the kind, not the set."""
+    rows, weights = separability(train, {"train": train, "test": test}, CLASSES, RIDGE, tolerance=1e-9)
+    penalties = RIDGE / 2 * _start(weights)[:, :-1].square().sum((1, 2))
+    for own, other, penalty in zip(rows[::2], rows[1::2], penalties.tolist(), strict=True):
+        assert own.loss is not None
+        assert own.objective == pytest.approx(own.loss + penalty, abs=1e-12)
+        assert own.ridge == RIDGE
+        assert own.gap is not None
+        assert own.gap <= 1e-9
+        certificates = [(r.objective, r.gap, r.gradient_norm, r.iterations, r.converged) for r in (own, other)]
+        assert certificates[0] == certificates[1]
+    assert rows[0].objective != rows[2].objective
+
+
+def test_true_and_given_labels_have_their_own_probes(train: LabelledFeatures, test: LabelledFeatures) -> None:
+    """Where labels are corrupted, clusters are easier to tell by true than by given labels."""
+    rows, _ = separability(train, {"train": train, "test": test}, CLASSES, RIDGE)
+    true_train, true_test, given_train, given_test = [row.accuracy or 0.0 for row in rows]
+    assert true_train > given_train + 0.2
+    assert true_test > given_test + 0.2
+
+
+def test_equal_label_kinds_give_equal_rows() -> None:
+    """Without corruption both kinds have the same scores."""
+    train = _set(100, seed=2, corrupted=False)
+    rows, _ = separability(train, {"train": train}, CLASSES, RIDGE)
+    assert astuple(rows[0])[2:] == pytest.approx(astuple(rows[1])[2:], abs=1e-12)
+
+
+def test_separable_clusters_are_told_apart_without_error() -> None:
+    """Far clusters give accuracy 1 on both sets, and the interval's upper end is 1."""
+    labels = torch.arange(60) % CLASSES
+    noise = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    data = LabelledFeatures(50 * torch.eye(CLASSES, 4)[labels] + noise, {"true": labels})
+    [row], _ = separability(data, {"train": data}, CLASSES, RIDGE)
+    assert (row.accuracy, row.correct) == (1.0, 60)
+    assert row.high == pytest.approx(1)
+
+
+def test_weights_start_the_next_call(train: LabelledFeatures) -> None:
+    """Weights have one matrix per kind with the bias as last row; started from them, a fit takes next to no iterations."""
+    cold, weights = separability(train, {"train": train}, CLASSES, RIDGE)
+    start = _start(weights)
+    assert start.shape == (2, 7, CLASSES)
+    warm, _ = separability(train, {"train": train}, CLASSES, RIDGE, start=start)
+    assert min(row.iterations or 0 for row in cold) > 4
+    assert max(row.iterations or 0 for row in warm) <= 2
+    assert [row.objective for row in warm] == pytest.approx([row.objective for row in cold], abs=1e-6)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("broken", ["train", "test", "both"])
+def test_features_that_are_not_finite_give_failed_rows(
+    broken: str, value: float, train: LabelledFeatures, test: LabelledFeatures
+) -> None:
+    """NaN or infinity in any set gives rows that say where, hold no numbers, and no weights."""
+    if broken in {"train", "both"}:
+        train = _with(train, value)
+    if broken in {"test", "both"}:
+        test = _with(test, value)
+    rows, weights = separability(train, {"train": train, "test": test}, CLASSES, RIDGE)
+    assert weights is None
+    kinds_and_splits = [(kind, split) for kind in ("true", "given") for split in ("train", "test")]
+    assert [(row.labels, row.split) for row in rows] == kinds_and_splits
+    where = "test" if broken == "test" else "train"
+    assert {row.failed for row in rows} == {f"features of the {where} set contain NaN or infinity"}
+    assert all(row.accuracy is row.loss is row.gap is None and not row.converged for row in rows)
+
+
+def test_training_features_that_are_not_scored_are_checked_too(train: LabelledFeatures, test: LabelledFeatures) -> None:
+    """NaN in the training set gives failed rows also where only another set is scored."""
+    rows, weights = separability(_with(train, np.nan), {"test": test}, CLASSES, RIDGE)
+    assert weights is None
+    assert {row.failed for row in rows} == {"features contain NaN or infinity"}

@@ -1,0 +1,52 @@
+"""Tests of probes/standardisation.py."""
+
+import pytest
+import torch
+
+from stratoscope.probes.standardisation import ROWS, Standardisation
+
+
+def _features(n: int, d: int, dtype: torch.dtype) -> torch.Tensor:
+    draws = torch.randn(n, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return (draws * torch.logspace(-2, 2, d) + torch.linspace(-5, 5, d)).to(dtype)
+
+
+@pytest.mark.parametrize("n", [2, 100, ROWS, 2 * ROWS + 17])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-11)])
+def test_training_set_gets_mean_0_and_deviation_1(n: int, dtype: torch.dtype, tolerance: float) -> None:
+    """Every feature of the set it was fitted on has mean 0 and population standard deviation 1 afterwards."""
+    features = _features(n, 7, dtype)
+    standardised = Standardisation.fit(features)(features)
+    assert standardised.dtype == dtype
+    ours = standardised.double()
+    torch.testing.assert_close(ours.mean(0), torch.zeros(7).double(), atol=tolerance, rtol=0)
+    torch.testing.assert_close(ours.std(0, correction=0), torch.ones(7).double(), atol=tolerance, rtol=0)
+
+
+def test_mean_is_measured_in_float64() -> None:
+    """A large offset in float32 does not blur mean and deviation."""
+    features = (_features(5000, 1, torch.float64) * 100 + 1000).float()  # some 500 +- 1
+    fitted = Standardisation.fit(features)
+    torch.testing.assert_close(fitted.mean, features.double().mean(0).float(), rtol=1e-7, atol=0)
+    expected = 1 / features.double().std(0, correction=0)
+    torch.testing.assert_close(fitted.inverse_scale, expected.float(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, -3.3, 1e4, -123456.7, 1e-20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_constant_feature_becomes_zero(constant: float, dtype: torch.dtype) -> None:
+    """A feature that is constant in the training set is exactly 0, there and in every other set."""
+    features = _features(999, 2, dtype)
+    features[:, 0] = constant
+    fitted = Standardisation.fit(features)
+    assert fitted(features)[:, 0].count_nonzero() == 0
+    assert fitted(_features(10, 2, dtype) + 3)[:, 0].count_nonzero() == 0
+    assert fitted(features)[:, 1].count_nonzero() == 999
+
+
+def test_other_sets_get_the_training_statistics() -> None:
+    """Another set is mapped by the training set's mean and deviation, not by its own."""
+    train = torch.tensor([[0.0, 10.0], [4.0, 30.0]])
+    test = torch.tensor([[2.0, 20.0], [6.0, 0.0], [2.5, 50.0]])
+    expected = torch.tensor([[0.0, 0.0], [2.0, -2.0], [0.25, 3.0]])
+    torch.testing.assert_close(Standardisation.fit(train)(test), expected)
