@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 import yaml
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -27,6 +27,7 @@ import stratoscope
 import stratoscope.models  # the imports make short class names known
 from stratoscope.callbacks import LinearProbes, Predictions
 from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, load_checkpoint
+from stratoscope.completion import PrintCompletion
 from stratoscope.datamodules import ImageDataModule
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.refusal import Refused, one_line
@@ -61,6 +62,11 @@ class Command(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """The commands, and the arguments of the trainer's methods that are not options."""
         return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+
+    def setup_parser(self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]) -> None:
+        """Set up the parser of all commands."""
+        super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
+        self.parser.add_argument("--print_completion", action=PrintCompletion)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options that are ours."""
@@ -174,7 +180,6 @@ def build(args: Sequence[str]) -> Command:
         Refused: If the input cannot be run.
         SystemExit: After --help, --version and the like.
     """
-    set_parsing_settings(add_print_completion_argument=True)
     words = _with_checkpoint_config([_shipped(word, before) for word, before in zip(args, ["", *args], strict=False)])
     try:
         command = Command(

@@ -45,14 +45,19 @@ def one_line(message: str, words: list[str]) -> str:
     return _wrong_value(message, words)
 
 
-def known_classes() -> Iterator[type]:
-    """All classes that can be named on the command line by their short name."""
-    stack: list[type] = list(BASES)
+def subclasses(bases: Iterable[type]) -> Iterator[type]:
+    """All public classes below the given ones that are imported so far."""
+    stack = list(bases)
     while stack:
         for child in stack.pop().__subclasses__():
             stack.append(child)
             if not child.__name__.startswith("_"):
                 yield child
+
+
+def parameters(child: type) -> list[str]:
+    """Names of a class's arguments that can be options."""
+    return [name for name in inspect.signature(child).parameters if name not in {"args", "kwargs", "params"}]
 
 
 def _no_command(found: re.Match[str], words: list[str]) -> str:
@@ -73,13 +78,13 @@ def _unknown_option(found: re.Match[str], words: list[str]) -> str:
     prefix, _, name = where.rpartition(".")
     dotted = f"{prefix}." if prefix else ""
     given = _class_given(prefix, words)
-    if given and not (close := _nearest(name, _parameters(given), dotted)):
-        return f"no option {where}; {given.__name__} takes {', '.join(_parameters(given))}"
+    if given and not (close := _nearest(name, parameters(given), dotted)):
+        return f"no option {where}; {given.__name__} takes {', '.join(parameters(given))}"
     if given:
         return f"no option {where}{close}"
     if where.startswith("--"):
         return f"no option {where}{_nearest(where, _options())}"
-    in_classes = {name for child in _named(words) for name in _parameters(child)}
+    in_classes = {name for child in _named(words) for name in parameters(child)}
     in_yaml = [option.removeprefix("--") for option in _options()]
     return f"no option {where}{_nearest(where, in_yaml) or _nearest(name, in_classes, dotted)}"
 
@@ -89,14 +94,14 @@ def _missing(found: re.Match[str], words: list[str]) -> str:
     if name == "model":
         return "--model is missing: give a network, such as --model SmallAlexNet, or a --config that names one"
     for child in _named(words):
-        if name in _parameters(child):
+        if name in parameters(child):
             option = next((word for word, value in _pairs(words) if value == child.__name__), "")
             return f"{option}.{name} is missing: {child.__name__} needs it"
     return f"{name} is missing"
 
 
 def _no_class(found: re.Match[str], words: list[str]) -> str:
-    names = [child.__name__ for child in known_classes()]
+    names = [child.__name__ for child in subclasses(BASES)]
     option = next((option for option, value in _pairs(words) if value == found[1]), "")
     return f"{option}: ".removeprefix(": ") + f"no class {found[1]}{_nearest(found[1], names)}"
 
@@ -176,22 +181,18 @@ def _where(key: str, words: list[str]) -> str:
 
 def _class_given(option: str, words: list[str]) -> type | None:
     value = next((value for name, value in _pairs(words) if name == option), None)
-    return next((child for child in known_classes() if child.__name__ == value), None)
+    return next((child for child in subclasses(BASES) if child.__name__ == value), None)
 
 
 def _named(words: list[str]) -> list[type]:
     """Classes named anywhere on the command line, or any class if only configs are."""
     parts = {part for word in words for part in re.split(r"\W+", word)}
-    return [child for child in known_classes() if child.__name__ in parts] or list(known_classes())
+    return [child for child in subclasses(BASES) if child.__name__ in parts] or list(subclasses(BASES))
 
 
 def _options() -> list[str]:
     ours = ["--model", "--data", "--config", "--seed_everything", "--ckpt_path", "--run", "--runs", "--print_config"]
-    return [*ours, *(f"--trainer.{name}" for name in _parameters(Trainer))]
-
-
-def _parameters(child: type) -> list[str]:
-    return [name for name in inspect.signature(child).parameters if name not in {"args", "kwargs", "params"}]
+    return [*ours, *(f"--trainer.{name}" for name in parameters(Trainer))]
 
 
 def _nearest(name: str, names: Iterable[str], prefix: str = "") -> str:

@@ -1,5 +1,6 @@
 """Tests of probes/isolation.py."""
 
+import pickle
 import random
 from copy import deepcopy
 
@@ -32,6 +33,10 @@ def _modes(network: nn.Module) -> dict[str, bool]:
 
 def _draws() -> tuple[float, float, list[float]]:
     return random.random(), float(np.random.random()), torch.rand(3).tolist()
+
+
+def _states() -> tuple[bytes, bytes, bytes]:
+    return pickle.dumps(random.getstate()), pickle.dumps(np.random.get_state()), torch.get_rng_state().numpy().tobytes()
 
 
 def test_every_submodule_evaluates_inside_and_keeps_its_own_mode(network: nn.Module) -> None:
@@ -69,16 +74,18 @@ def test_random_generators_draw_on_as_if_nothing_had_happened(network: nn.Module
 
 def test_all_is_put_back_when_the_block_raises(network: nn.Module) -> None:
     """Modes, random generators and gradient recording are as before, also after an error inside."""
-    modes, state = _modes(network), torch.get_rng_state()
-    python, numpy = random.getstate(), np.random.get_state()[1]
-    with pytest.raises(RuntimeError, match="measurement broke"), frozen(network):
+    modes, states = _modes(network), _states()
+    with pytest.raises(RuntimeError, match="measurement broke"):
+        _measure_and_break(network)
+    assert _modes(network) == modes
+    assert _states() == states
+    assert torch.is_grad_enabled()
+
+
+def _measure_and_break(network: nn.Module) -> None:
+    with frozen(network):
         _draws()
         raise RuntimeError("measurement broke")
-    assert _modes(network) == modes
-    assert torch.equal(torch.get_rng_state(), state)
-    assert random.getstate() == python
-    assert np.array_equal(np.random.get_state()[1], numpy)
-    assert torch.is_grad_enabled()
 
 
 def test_forward_inside_changes_no_statistics_and_no_gradients(network: nn.Module) -> None:

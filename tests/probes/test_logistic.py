@@ -55,7 +55,7 @@ def _objective(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor, r
 
 def _reference(features: Tensor, labels: Tensor, ridge: float) -> float:
     """The objective at scikit-learn's solution; its labels must be 0, 1, ... without a gap."""
-    n, classes = len(labels), len(labels.unique())
+    n, classes = len(labels), len(set(labels.tolist()))
     # With two classes scikit-learn penalises the difference of our two columns, which is half as much in ours.
     theirs = LogisticRegression(C=(2 if classes == 2 else 1) / (n * ridge), tol=1e-10, max_iter=20_000)
     with warnings.catch_warnings():
@@ -100,7 +100,7 @@ def test_optimum_is_scikit_learns(name: str, ridge: float, dtype: torch.dtype) -
 @pytest.mark.parametrize("max_iterations", [1, 2, 5])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_gap_bounds_the_distance_to_the_optimum_of_unfinished_fits(name: str, max_iterations: int) -> None:
-    """Stopped early, from zeros or from random weights, a fit says that it is unconverged and bounds what is missing."""
+    """Stopped early, from zeros or from random weights, a fit says so and bounds what is missing to the optimum."""
     features, labels = _problem(name, torch.float32)
     classes = int(labels.max()) + 1
     noise = torch.randn(1, features.shape[1] + 1, classes, generator=torch.Generator().manual_seed(1))
@@ -192,6 +192,17 @@ def test_tolerance_is_met(tolerance: float, dtype: torch.dtype) -> None:
     assert (fit.iterations > default.iterations) == (tolerance < 1e-6)
 
 
+@pytest.mark.parametrize("max_iterations", [1, 1000])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_bias_is_the_best_for_the_weights(name: str, max_iterations: int) -> None:
+    """Mean probabilities equal the class frequencies to float64's precision, also where the weights are unfinished."""
+    features, labels = _problem(name)
+    classes = int(labels.max()) + 1
+    [fit] = fit_logistic(features, labels, classes, 1e-3, max_iterations=max_iterations)
+    frequencies = torch.bincount(labels[0], minlength=classes).double() / len(features)
+    torch.testing.assert_close(fit.logits(features).softmax(1).mean(0), frequencies, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_bias_sums_to_zero(name: str) -> None:
     """Of the biases that give the same probabilities, the one with sum 0 is returned; so it is for the weights."""
@@ -246,14 +257,15 @@ def test_single_class_is_certain(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("ridge", [1e-3, 1e-6])
 def test_constant_and_duplicate_columns_are_fitted(ridge: float, dtype: torch.dtype) -> None:
-    """Columns of zeros and copies of columns give scikit-learn's optimum, and copies share their weight."""
+    """Zero columns and copies of columns give scikit-learn's optimum; zeros get no weight, copies share theirs."""
     features, labels = _problem("binary", dtype)
     features = torch.cat([features, torch.zeros(100, 3, dtype=dtype), *[features] * 20], dim=1)
-    [fit] = fit_logistic(features, labels, 2, ridge)
+    [fit] = fit_logistic(features, labels, 2, ridge, tolerance=1e-11)
     _assert_sound(fit, features, labels[0], ridge)
     assert abs(fit.objective - _reference(features, labels[0], ridge)) <= 1e-6
     assert fit.weight[5:8].count_nonzero() == 0
-    torch.testing.assert_close(fit.weight[8:13], fit.weight[:5], rtol=1e-3, atol=1e-4)
+    distance = (2 * 1e-11 / ridge) ** 0.5  # of the weights to the optimum's, as P curves by at least the ridge
+    torch.testing.assert_close(fit.weight[8:13], fit.weight[:5], rtol=1e-5, atol=2 * distance)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

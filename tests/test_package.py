@@ -1,0 +1,166 @@
+"""Tests of the package's layout: one name per module, who imports whom, and what an import costs."""
+
+import ast
+import importlib
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("callbacks", "datamodules", "models", "probes")
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MODULES = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
+# What of ours each folder may import; nothing else, so nothing of the command line.
+MAY_IMPORT = {
+    "probes": {"stratoscope.probes"},
+    "datamodules": {"stratoscope.datamodules"},
+    "models": {"stratoscope.models", "stratoscope.datamodules"},
+    "callbacks": {"stratoscope.callbacks", "stratoscope.probes"},
+}
+HEAVY = {"matplotlib", "pandas", "sklearn", "wandb"}
+each_folder = pytest.mark.parametrize("folder", FOLDERS)
+each_module = pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+
+
+def name_of(file: Path) -> str:
+    """The name a file of the four folders is imported under."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("stratoscope", *(parts[:-1] if parts[-1] == "__init__" else parts)))
+
+
+def imports(source: str, only_on_import: bool = False) -> set[str]:
+    """Everything a source text imports, as `module` or `module.name`; relative imports begin with dots.
+
+    Args:
+        source: Python.
+        only_on_import: Whether to leave out what is imported in functions or for type checkers only.
+    """
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if only_on_import:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                continue
+            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                waiting += node.orelse
+                continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names}
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def inside(name: str, packages: set[str]) -> bool:
+    """Whether a dotted name is one of some packages or lies in one."""
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
+
+
+def test_imports_are_found() -> None:
+    """The search that the tests below rest on sees every kind of import, and tells the lazy ones apart."""
+    source = """
+import stratoscope.cli as cli
+from stratoscope import probes
+from . import sibling
+try:
+    import wandb.sdk
+except ImportError:
+    pass
+if TYPE_CHECKING:
+    import pandas
+else:
+    import torch
+class Late:
+    from sklearn import svm
+    def method(self):
+        from matplotlib import pyplot
+"""
+    early = {"stratoscope.cli", "stratoscope.probes", "..sibling", "wandb.sdk", "torch", "sklearn.svm"}
+    assert imports(source, only_on_import=True) == early
+    assert imports(source) == early | {"pandas", "matplotlib.pyplot"}
+    assert inside("stratoscope.probes.taps", {"stratoscope.probes"})
+    assert not inside("stratoscope.probes_table", {"stratoscope.probes"})
+
+
+@each_folder
+def test_a_folder_has_its_link_and_its_mapping(folder: str) -> None:
+    """Each folder is mapped into the wheel, its link kept out of it, and both known to the tools."""
+    link = ROOT / "stratoscope" / folder
+    if not any((ROOT / "stratoscope" / name).is_symlink() for name in FOLDERS):
+        pytest.skip("this checkout has lost its links, as zip files do: only type checkers need them")
+    assert link.is_symlink()
+    assert link.readlink() == Path("..") / folder
+    assert (link / "__init__.py").is_file()
+    wheel = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["sources"][folder] == f"stratoscope/{folder}"
+    assert folder in wheel["only-include"]
+    assert f"/stratoscope/{folder}" in wheel["exclude"]
+    assert folder in PYPROJECT["tool"]["pyright"]["include"]
+    assert folder in PYPROJECT["tool"]["coverage"]["run"]["source"]
+    assert f"stratoscope/{folder}" in PYPROJECT["tool"]["ruff"]["extend-exclude"]
+    assert folder in PYPROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
+
+
+def test_there_is_no_fifth_folder_half_made() -> None:
+    """The folders mapped into the wheel are the four and the configs; no other folder of the root is a package."""
+    sources = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["sources"]
+    assert set(sources) == {*FOLDERS, "configs"}
+    assert {file.parent.name for file in ROOT.glob("*/__init__.py")} == {*FOLDERS, "stratoscope"}
+
+
+def test_every_module_has_one_name() -> None:
+    """After importing everything, each file of the four folders is one module, called stratoscope.<folder>.<file>."""
+    for file in MODULES:
+        importlib.import_module(name_of(file))
+    names: dict[Path, list[str]] = {file: [] for file in MODULES}
+    for name, module in list(sys.modules.items()):
+        path = Path(getattr(module, "__file__", None) or "/").resolve()
+        if path in names:
+            names[path].append(name)
+    assert names == {file: [name_of(file)] for file in MODULES}
+    assert not set(FOLDERS) & set(sys.modules)
+
+
+@each_module
+def test_import_rules(file: Path) -> None:
+    """A module imports of ours only what its folder may, always by the name that begins with stratoscope."""
+    found = imports(file.read_text())
+    folder = file.relative_to(ROOT).parts[0]
+    ours = {name for name in found if inside(name, {"stratoscope"})}
+    assert {name for name in ours if not inside(name, MAY_IMPORT[folder])} == set()
+    assert {name for name in found if name.startswith(".") or inside(name, set(FOLDERS))} == set()
+
+
+def test_models_take_the_batch_type_only() -> None:
+    """Of the data modules the models know nothing but what a batch is."""
+    found = set().union(*(imports(file.read_text()) for file in (ROOT / "models").rglob("*.py")))
+    assert {name for name in found if inside(name, {"stratoscope.datamodules"})} == {"stratoscope.datamodules.Batch"}
+
+
+def test_probes_are_pure_pytorch() -> None:
+    """No probe knows Lightning, a logger or a file format."""
+    found = set().union(*(imports(file.read_text()) for file in (ROOT / "probes").rglob("*.py")))
+    assert {
+        name for name in found if inside(name, {"lightning", "torchmetrics", "torchvision", "logging", *HEAVY})
+    } == set()
+
+
+def test_heavy_libraries_are_imported_where_they_are_used() -> None:
+    """No module of ours imports matplotlib, pandas, scikit-learn or W&B when it is itself imported."""
+    for file in [*MODULES, *(ROOT / "stratoscope").glob("*.py")]:
+        found = imports(file.read_text(), only_on_import=True)
+        assert {name for name in found if inside(name, HEAVY)} == set(), file
+
+
+def test_the_command_line_imports_no_heavy_library() -> None:
+    """Importing the command line leaves pandas, scikit-learn and W&B alone (torchmetrics imports matplotlib itself)."""
+    heavy = sorted(HEAVY - {"matplotlib"})
+    code = f"import sys, stratoscope.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
