@@ -55,7 +55,7 @@ def completion_script(shell: str) -> str:
     parser.add_argument("--version", action="store_true")
     commands = parser.add_subparsers()
     for command in ("fit", "validate", "test", "predict"):
-        _add_options(commands.add_parser(command))
+        _add_options(commands.add_parser(command, help=command))  # without help shtab leaves it out
     script: str = shtab.complete(parser, shell)
     return script
 

@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -250,7 +251,7 @@ def test_whether_a_label_is_redrawn_is_independent_of_it() -> None:
 def test_corruptions_are_nested_in_p() -> None:
     """What is redrawn at a smaller p is redrawn at a larger one, to the same label."""
     shares = [PartialLabels(p, seed=2)(*many_labels(), 10)[0] for p in (0.0, 0.2, 0.5, 0.8, 1.0)]
-    for fewer, more in zip(shares, shares[1:], strict=False):
+    for fewer, more in pairwise(shares):
         changed = fewer.given_label != fewer.true_label
         assert torch.equal(fewer.given_label[changed], more.given_label[changed])
         assert (more.given_label != more.true_label).sum() > changed.sum()
