@@ -48,22 +48,24 @@ class ShuffledBatches(Sampler[list[int]]):
 
 
 class SequentialBatches(Sampler[list[int]]):
-    """Fixed batches of consecutive samples, dealt out to the ranks in turn: every sample once, on one rank.
+    """Consecutive samples, every one once, on one rank: each has a contiguous part, equal but for one sample.
 
     Args:
-        size: Number of samples in the set.
+        size: Number of samples in the set; at least one per rank, as Lightning waits for a rank without batches.
         batch_size: Samples per batch on one rank.
         rank: This process.
         ranks: Number of processes.
     """
 
     def __init__(self, size: int, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
-        self.starts = range(rank * batch_size, size, ranks * batch_size)
-        self.size, self.batch_size = size, batch_size
+        if size < ranks:
+            raise ValueError(f"{size} samples cannot be dealt out to {ranks} devices")
+        self.start, self.end = size * rank // ranks, size * (rank + 1) // ranks
+        self.batch_size = batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        for start in self.starts:
-            yield list(range(start, min(start + self.batch_size, self.size)))
+        for start in range(self.start, self.end, self.batch_size):
+            yield list(range(start, min(start + self.batch_size, self.end)))
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return -(-(self.end - self.start) // self.batch_size)

@@ -171,11 +171,16 @@ def test_warm_start_from_the_solution_is_done_at_once(name: str, dtype: torch.dt
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_start_far_away_ends_at_the_same_optimum(dtype: torch.dtype) -> None:
-    """Large random weights to start from change the optimum by no more than the tolerance."""
+@pytest.mark.parametrize("start", ["large weights", "large bias"])
+def test_start_far_away_ends_at_the_same_optimum(start: str, dtype: torch.dtype) -> None:
+    """Weights or biases to start from that saturate the softmax change the optimum by no more than the tolerance."""
     features, labels = _problem("correlated", dtype)
-    start = 30 * torch.randn(1, 31, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
-    [cold], [far] = fit_logistic(features, labels, 5, 1e-3), fit_logistic(features, labels, 5, 1e-3, start=start)
+    theta = torch.zeros(1, 31, 5, dtype=dtype)
+    if start == "large weights":
+        theta[:, :-1] = 30 * torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
+    else:
+        theta[:, -1] = torch.tensor([60.0, -60, 0, 0, 0])
+    [cold], [far] = fit_logistic(features, labels, 5, 1e-3), fit_logistic(features, labels, 5, 1e-3, start=theta)
     assert far.converged
     assert far.objective == pytest.approx(cold.objective, abs=1e-6)
 
@@ -205,9 +210,12 @@ def test_bias_is_the_best_for_the_weights(name: str, max_iterations: int) -> Non
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_bias_sums_to_zero(name: str) -> None:
-    """Of the biases that give the same probabilities, the one with sum 0 is returned; so it is for the weights."""
+    """Of the biases that give the same probabilities, the one with sum 0 is returned, whatever the start; weights sum to 0 too."""
     features, labels = _problem(name)
-    [fit] = fit_logistic(features, labels, int(labels.max()) + 1, 1e-3)
+    classes = int(labels.max()) + 1
+    start = torch.zeros(1, features.shape[1] + 1, classes).double()
+    start[:, -1] = 5
+    [fit] = fit_logistic(features, labels, classes, 1e-3, start=start)
     assert float(fit.bias.sum()) == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(fit.weight.sum(1), torch.zeros(features.shape[1]).double(), rtol=0, atol=1e-6)
 
@@ -243,6 +251,16 @@ def test_classes_without_samples_change_nothing(seed: int, classes: int, shift: 
     [fit] = fit_logistic(features, labels + shift, classes, 1e-3)
     _assert_sound(fit, features, labels[0] + shift, 1e-3)
     assert abs(fit.objective - _reference(features, labels[0], 1e-3)) <= 1e-6
+
+
+@pytest.mark.parametrize("classes", [4, 5, 10])
+def test_bound_holds_where_classes_are_missing(classes: int) -> None:
+    """The gap is not negative, but for rounding, where probabilities must be moved onto a class without samples."""
+    generator = torch.Generator().manual_seed(0)
+    features = _standardised(torch.randn(60, 6, generator=generator, dtype=torch.float64))
+    labels = torch.randint(3, (1, 60), generator=generator)
+    [fit] = fit_logistic(features, labels, classes, 1e-3, tolerance=1e-12)
+    assert -1e-14 <= fit.gap <= 1e-12
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
