@@ -9,8 +9,10 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import torch
 import yaml
@@ -280,14 +282,19 @@ def _prepare_wandb(trainer: Namespace, directory: RunDirectory) -> None:
         given.name = given.name or directory.path.name
         given.project = "stratoscope" if given.project in {None, "lightning_logs"} else given.project
         if not given.offline and os.environ.get("WANDB_MODE", "online") == "online" and not _wandb_key():
-            given.offline = True
+            given.offline, given.mode = True, "offline"
             _say(f"W&B has no API key here: it writes offline; later: wandb login && wandb sync {directory.path}/wandb/offline-run-*")
 
 
 def _wandb_key() -> bool:
-    import wandb  # heavy
-
-    return bool(wandb.api.api_key)
+    """Whether W&B will find an API key, where it looks for one: the environment, then netrc."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, NetrcParseError):
+        return False
 
 
 def _quieten() -> None:

@@ -125,16 +125,31 @@ def test_a_batch_size_that_ranks_cannot_share_is_refused(batch_size: int, ranks:
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
-@pytest.mark.parametrize("size", [1, 4, 10, 12, 13, 24])
+@pytest.mark.parametrize("size", [3, 4, 10, 12, 13, 24, 25])
 def test_sequential_batches_cover_every_sample_once(size: int, ranks: int) -> None:
-    """Over all ranks every sample comes once, in consecutive batches of at most batch_size; `len` agrees."""
-    dealt = [SequentialBatches(size, 4, rank, ranks) for rank in range(ranks)]
-    assert sorted(chain.from_iterable(map(flat, dealt))) == list(range(size))
-    for batches in dealt:
-        assert len(batches) == len(list(batches))
-        for batch in batches:
-            assert batch == list(range(batch[0], batch[0] + len(batch)))
-            assert len(batch) <= 4
+    """The ranks' parts, one after the other, are the set in its order, and equal but for one sample."""
+    parts = [flat(SequentialBatches(size, 4, rank, ranks)) for rank in range(ranks)]
+    assert list(chain.from_iterable(parts)) == list(range(size))
+    lengths = [len(part) for part in parts]
+    assert max(lengths) - min(lengths) <= 1
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_sequential_batches_are_full_but_for_the_last(ranks: int) -> None:
+    """Each rank's batches have batch_size samples, the last one the rest; `len` is their number."""
+    for size in range(ranks, 30):
+        for rank in range(ranks):
+            batches = SequentialBatches(size, 4, rank, ranks)
+            lengths = [len(batch) for batch in batches]
+            assert len(batches) == len(lengths) > 0
+            assert all(length == 4 for length in lengths[:-1])
+            assert 1 <= lengths[-1] <= 4
+
+
+def test_fewer_samples_than_ranks_are_refused() -> None:
+    """A rank without a batch would keep the others waiting; the message has both numbers."""
+    with pytest.raises(ValueError, match="2 samples cannot be dealt out to 3 devices"):
+        SequentialBatches(2, 4, rank=0, ranks=3)
 
 
 def test_sequential_batches_of_one_rank_keep_the_order() -> None:

@@ -210,7 +210,7 @@ def test_bias_is_the_best_for_the_weights(name: str, max_iterations: int) -> Non
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_bias_sums_to_zero(name: str) -> None:
-    """Of the biases that give the same probabilities, the one with sum 0 is returned, whatever the start; weights sum to 0 too."""
+    """Biases that differ by a constant mean the same: the one with sum 0 is returned, whatever the start."""
     features, labels = _problem(name)
     classes = int(labels.max()) + 1
     start = torch.zeros(1, features.shape[1] + 1, classes).double()
