@@ -23,6 +23,7 @@ is computed in float64. A fit ends when it is small enough, and says so when it 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from math import log
 
 import torch
 from jaxtyping import Float, Int
@@ -68,7 +69,7 @@ def fit_logistic(
     ridge: float,
     tolerance: float = 1e-6,
     max_iterations: int = 1000,
-    start: Float[Tensor, "k d+1 c"] | None = None,
+    start: Float[Tensor, "k e c"] | None = None,
 ) -> list[LogisticFit]:
     """Fit one multinomial logistic regression per label set, all in the same passes over the features.
 
@@ -79,7 +80,8 @@ def fit_logistic(
         ridge: Strength of the penalty ridge/2 |W|^2 on the weights, not the bias, of the mean cross-entropy. Above 0.
         tolerance: Duality gap in nats at which a fit is converged.
         max_iterations: Iterations after which a fit is returned unconverged.
-        start: Weights with the bias as last row, one per label set, to start from (a warm start); zeros without.
+        start: Weights with the bias as last row (e = d + 1), one per label set, to start from; zeros without, or where
+            these are better.
 
     Returns:
         One fit per label set, in their order.
@@ -88,10 +90,13 @@ def fit_logistic(
         ValueError: If ridge is not positive, a label is out of range, or the features are empty or not finite.
     """
     _check(features, labels, classes, ridge)
+    labels = labels.long()
     problem = _Problem(features, labels, classes, ridge)
     theta = torch.zeros(labels.shape[0], features.shape[1] + 1, classes, dtype=features.dtype, device=features.device)
     if start is not None:
-        theta = start.to(theta)
+        # features may have moved since: a start worse than zeros (loss log c) could even saturate the softmax
+        better = problem.objective(start.to(theta)) < log(classes)
+        theta = torch.where(better[:, None, None], start.to(theta), theta)
     # With the bias at its optimum the gap is |grad|^2 / (2 ridge): what an iteration can see of the certificate.
     target = (ridge * tolerance) ** 0.5
     spent = torch.zeros(labels.shape[0], dtype=torch.long, device=features.device)
@@ -135,7 +140,7 @@ def _check(features: Tensor, labels: Tensor, classes: int, ridge: float) -> None
 
 @dataclass(frozen=True)
 class _Certificate:
-    theta: Float[Tensor, "k d+1 c"]
+    theta: Float[Tensor, "k e c"]
     objective: Float[Tensor, " k"]
     gap: Float[Tensor, " k"]
     gradient_norm: Float[Tensor, " k"]
@@ -162,12 +167,17 @@ class _Problem:
         weight = theta[:, :-1].movedim(0, 1).reshape(-1, self.k * self.classes)
         return (self.x @ weight).view(self.n, self.k, self.classes) + theta[:, -1]
 
+    def objective(self, theta: Tensor) -> Float[Tensor, " k"]:
+        """P at theta."""
+        log_p = self.product(theta).log_softmax(2).gather(2, self.y[..., None])[..., 0]
+        return self.ridge / 2 * theta[:, :-1].square().sum((1, 2)) - log_p.mean(0)
+
     def residual(self, logits: Tensor) -> Float[Tensor, "n k c"]:
         """Softmax minus one-hot labels."""
         residual = logits.softmax(2)
         return residual.scatter_add_(2, self.y[..., None], residual.new_tensor(-1.0).expand(self.n, self.k, 1))
 
-    def gradient(self, theta: Tensor, residual: Tensor) -> Float[Tensor, "k d+1 c"]:
+    def gradient(self, theta: Tensor, residual: Tensor) -> Float[Tensor, "k e c"]:
         """Gradient of P at theta, whose residual is given."""
         weight = (residual.view(self.n, -1).T @ self.x).view(self.k, self.classes, -1).mT / self.n
         return torch.cat([weight + self.ridge * theta[:, :-1], residual.mean(0)[:, None]], dim=1)
@@ -177,9 +187,10 @@ class _Problem:
         return (residual.abs() * (1 - residual.abs())).mean((0, 2))
 
     def preconditioner(self, curvature: Tensor) -> Float[Tensor, "k d d"]:
-        """Cholesky factors of h XX + ridge I."""
+        """Cholesky factors of h XX + ridge I; XX with what makes it positive definite in spite of rounding."""
         eye = torch.eye(self.gram.shape[0], dtype=self.gram.dtype, device=self.gram.device)
-        return torch.linalg.cholesky(curvature[:, None, None] * self.gram + self.ridge * eye)
+        rounding = 8 * torch.finfo(self.gram.dtype).eps * self.gram.diagonal().sum()
+        return torch.linalg.cholesky(curvature[:, None, None] * (self.gram + rounding * eye) + self.ridge * eye)
 
     def certify(self, theta: Tensor) -> _Certificate:
         """Objective, duality gap and gradient norm in float64, at theta with its bias made the best for its weights."""
@@ -210,11 +221,11 @@ class _Problem:
         ones = torch.full((self.classes, self.classes), 1 / self.classes, dtype=bias.dtype, device=bias.device)
         for _ in range(NEWTON):
             p = (logits + bias).softmax(2)
-            gradient = p.mean(0) - self.counts / self.n
+            gradient = p.mean(0) - self.counts.double() / self.n
             if bool((gradient.abs() < 1e-13).all()):
                 break
-            # constant biases change nothing: `ones` makes the Hessian regular along them
-            hessian = p.mean(0).diag_embed() - torch.einsum("nkc,nke->kce", p, p) / self.n + ones
+            # regular along constant biases, which change nothing (`ones`), and for classes that never occur (1e-14)
+            hessian = (p.mean(0) + 1e-14).diag_embed() - torch.einsum("nkc,nke->kce", p, p) / self.n + ones
             bias = bias - torch.linalg.solve(hessian, gradient).clamp(-1, 1)
         return bias
 
@@ -282,7 +293,7 @@ def _dot(a: Tensor, b: Tensor) -> Float[Tensor, " k"]:
 
 def _two_loop(
     gradient: Tensor, history: list[tuple[Tensor, Tensor, Tensor]], factor: Tensor, curvature: Tensor
-) -> Float[Tensor, "k d+1 c"]:
+) -> Float[Tensor, "k e c"]:
     """Inverse-Hessian estimate times the gradient (Nocedal & Wright 2006, algorithm 7.4)."""
     q = gradient
     alphas = []

@@ -32,4 +32,4 @@ def average_pool(activation: Float[Tensor, "n ..."], width: int | None) -> Float
             features = functional.adaptive_avg_pool1d(features.flatten(1), width)
     features = features.flatten(1)
     shared = features.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()
-    return features.clone() if shared else features.contiguous()
+    return features.clone(memory_format=torch.contiguous_format) if shared else features.contiguous()

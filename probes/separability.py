@@ -72,8 +72,8 @@ def separability(
     classes: int,
     ridge: float,
     tolerance: float = 1e-6,
-    start: Float[Tensor, "k d+1 c"] | None = None,
-) -> tuple[list[Separability], Float[Tensor, "k d+1 c"] | None]:
+    start: Float[Tensor, "k e c"] | None = None,
+) -> tuple[list[Separability], Float[Tensor, "k e c"] | None]:
     """Fit one probe per label kind and score it on every set.
 
     Args:
@@ -82,7 +82,7 @@ def separability(
         classes: Number of classes.
         ridge: Strength of the L2 penalty, see `fit_logistic`.
         tolerance: Duality gap in nats at which a probe is converged.
-        start: Weights returned by an earlier call, to start from.
+        start: Weights returned by an earlier call (e = features + 1), to start from.
 
     Returns:
         One row per (label kind, set), and the weights. Features that cannot be fitted give rows that say why in

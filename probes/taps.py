@@ -1,7 +1,8 @@
 """Taps: the points of a network where activations are read, by name and in order of execution.
 
 A tap is named after the module whose output it reads, as in `named_modules()`; a module that runs more than once in a
-forward pass has one tap per run: `relu`, `relu#2`, ... The tap `input` reads the network's input.
+forward pass has one tap per run: `relu`, `relu#2`, ... The tap `input` reads the network's input, also where a module
+has that name.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -62,7 +63,7 @@ def reading(module: nn.Module, read: Callable[[str, Any], None], taps: Sequence[
     handles = [
         part.register_forward_hook(hook(name))
         for name, part in module.named_modules()
-        if name and (wanted is None or name in wanted)
+        if name not in {"", INPUT} and (wanted is None or name in wanted)
     ]
     try:
         yield

@@ -1,0 +1,247 @@
+"""Tests of callbacks/linear_probes.py."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from stratoscope.callbacks import LinearProbes
+from stratoscope.datamodules import Digits, RandomLabels
+from stratoscope.models import MLP
+from stratoscope.probes import LabelledFeatures, average_pool, separability
+
+
+class Somebody(LightningModule):
+    """Anybody's module: dropout, batch normalisation, an optimiser with state, no idea of probes."""
+
+    def __init__(self, broken: bool = False) -> None:
+        super().__init__()
+        self.first = nn.Linear(12, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.drop = nn.Dropout(0.3)
+        self.last = nn.Linear(16, 3)
+        self.dead = nn.Identity() if not broken else NotANumber()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        hidden = torch.relu_(self.drop(self.norm(self.first(x))))
+        self.dead(hidden)
+        logits: Tensor = self.last(hidden)
+        return logits
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """Cross-entropy."""
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """Nothing to measure."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """An optimiser with state."""
+        return torch.optim.Adam(self.parameters(), lr=0.01)
+
+
+class NotANumber(nn.Module):
+    """A layer that overflows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """NaN of the shape of the input."""
+        return x * math.nan
+
+
+def loader(n: int = 150, shuffle: bool = True) -> DataLoader[Any]:
+    """Separable-ish data in three classes, drawn without touching the global generator."""
+    generator = torch.Generator().manual_seed(n)
+    y = torch.randint(3, (n,), generator=generator)
+    x = torch.randn(n, 12, generator=generator) + nn.functional.one_hot(y, 12)
+    return DataLoader(TensorDataset(x, y), batch_size=16, shuffle=shuffle)
+
+
+def trainer(folder: Path, *callbacks: Callback, epochs: int = 2, **options: Any) -> Trainer:
+    """A quiet trainer on the CPU."""
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "log_every_n_steps": 1}
+    checkpointing = {"enable_checkpointing": False, **options}
+    return Trainer(
+        accelerator="cpu", max_epochs=epochs, default_root_dir=folder, callbacks=list(callbacks), **quiet, **checkpointing
+    )
+
+
+def fit(folder: Path, *callbacks: Callback, epochs: int = 2) -> tuple[dict[str, Tensor], Tensor]:
+    """Train from seed 0; return all weights, buffers and optimiser moments, and the generator's next number."""
+    seed_everything(0, verbose=False)
+    module = Somebody()
+    run = trainer(folder, *callbacks, epochs=epochs)
+    run.fit(module, loader(), loader(90, shuffle=False))
+    moments = {
+        f"{place}.{name}": value
+        for place, state in run.optimizers[0].state_dict()["state"].items()
+        for name, value in state.items()
+    }
+    return {**module.state_dict(), **moments}, torch.rand(1)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of probes.csv."""
+    with (folder / "probes.csv").open(newline="") as text:
+        return list(csv.DictReader(text))
+
+
+class FailingProbes(LinearProbes):
+    """Probes that raise in the middle of every measurement."""
+
+    failures = 0
+
+    def _fit(self, *args: Any) -> Any:
+        raise RuntimeError("in the middle")
+
+    def probe(self, *args: Any) -> None:
+        """Measure, and survive."""
+        with pytest.raises(RuntimeError, match="in the middle"):
+            super().probe(*args)
+        self.failures += 1
+
+
+@pytest.mark.parametrize("kind", [LinearProbes, FailingProbes])
+def test_training_is_unchanged_by_probes(tmp_path: Path, kind: type[LinearProbes]) -> None:
+    """Weights, buffers, optimiser state and random numbers are bit for bit those of training without the callback."""
+    probes = kind()
+    without, draw_without = fit(tmp_path)
+    with_probes, draw_with = fit(tmp_path, probes)
+    assert without.keys() == with_probes.keys()
+    assert all(torch.equal(without[name], with_probes[name]) for name in without)
+    assert torch.equal(draw_without, draw_with)
+    assert probes.failures == 3 if isinstance(probes, FailingProbes) else probes.table.unique("epoch") == [0, 1, 2]
+
+
+def test_every_layer_epoch_and_set_has_a_row(tmp_path: Path) -> None:
+    """The table has one row per epoch, layer in order of execution, and set, on a plain (image, label) loader."""
+    fit(tmp_path, LinearProbes())
+    keys = [(row["epoch"], row["layer"], row["labels"], row["split"]) for row in rows(tmp_path)]
+    layers = ["input", "first", "norm", "last"]
+    assert keys == [(e, layer, "true", split) for e in "012" for layer in layers for split in ("train", "test")]
+    assert (tmp_path / "separability.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rows_are_what_a_fit_by_hand_gives(tmp_path: Path) -> None:
+    """The rows of the input layer are those of `separability` on the raw data."""
+    fit(tmp_path, LinearProbes("input", ridge=0.02, epochs=[1]))
+    sets = {}
+    for split, data in {"train": loader().dataset, "test": loader(90).dataset}.items():
+        assert isinstance(data, TensorDataset)
+        sets[split] = LabelledFeatures(average_pool(data.tensors[0], None), {"true": data.tensors[1]})
+    expected, _ = separability(sets["train"], sets, classes=3, ridge=0.02)
+    found = rows(tmp_path)
+    assert [int(row["correct"]) for row in found] == [row.correct for row in expected]
+    assert [float(row["objective"]) for row in found] == pytest.approx([row.objective for row in expected], abs=1e-9)
+    assert {row["epoch"] for row in found} == {"1"}
+
+
+def test_both_label_kinds_are_probed_when_they_differ(tmp_path: Path) -> None:
+    """With corrupted labels true and given labels are probed; without, only the true ones."""
+    for corruption, kinds in ((RandomLabels(), ["true", "given"]), (None, ["true"])):
+        probes = LinearProbes("network.relu1", epochs=[0])
+        run = trainer(tmp_path, probes, epochs=1)
+        run.fit(MLP(width=8), datamodule=Digits(corruption))
+        assert probes.table.unique("labels") == kinds
+        given = [row for row in probes.table.rows if row["labels"] == "given" and row["split"] == "test"]
+        assert all(row["accuracy"] < 0.3 for row in given)  # random labels say nothing about the test set
+
+
+def test_a_layer_that_fails_spoils_nothing_else(tmp_path: Path) -> None:
+    """NaN in one layer gives failed cells with the reason; the others are fitted and training goes on."""
+    probes = LinearProbes(["dead", "first"])
+    run = trainer(tmp_path, probes)
+    run.fit(Somebody(broken=True), loader(), loader(90, shuffle=False))
+    assert run.current_epoch == 2
+    cells = {(row["layer"], row["accuracy"] is None, row["failed"]) for row in probes.table.rows}
+    reasons = {failed for layer, _, failed in cells if layer == "dead"}
+    assert all("NaN" in reason for reason in reasons)
+    assert all(not empty and not failed for layer, empty, failed in cells if layer == "first")
+    assert all(row["accuracy"] == "" for row in rows(tmp_path) if row["layer"] == "dead")
+
+
+def test_a_resumed_run_has_the_table_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    """Rows and warm starts travel in the checkpoint: after resuming, probes.csv is the same to the byte."""
+
+    def module() -> MLP:
+        seed_everything(1, verbose=False)
+        return MLP(width=8)
+
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    trainer(whole, LinearProbes(), epochs=3).fit(module(), datamodule=Digits(RandomLabels()))
+    first = trainer(part, LinearProbes(), epochs=1)
+    first.fit(module(), datamodule=Digits(RandomLabels()))
+    first.save_checkpoint(part / "one.ckpt")
+    (part / "probes.csv").unlink()
+    seed_everything(99, verbose=False)
+    trainer(part, LinearProbes(), epochs=3).fit(
+        MLP(width=8), datamodule=Digits(RandomLabels(), seed=1), ckpt_path=part / "one.ckpt"
+    )
+    assert (whole / "probes.csv").read_text() == (part / "probes.csv").read_text()
+
+
+def test_probes_are_fitted_on_a_fixed_random_part(tmp_path: Path) -> None:
+    """`train_samples` takes that many training samples, the same at every epoch, and all of the test set."""
+    fit(tmp_path, LinearProbes("input", train_samples=60))
+    found = rows(tmp_path)
+    assert {row["count"] for row in found if row["split"] == "train"} == {"60"}
+    assert {row["count"] for row in found if row["split"] == "test"} == {"90"}
+    assert len({row["correct"] for row in found if row["split"] == "train"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs"), [({"every_n_epochs": 2}, [0, 2, 4]), ({"epochs": [1, 3]}, [1, 3]), ({"epochs": []}, [])]
+)
+def test_probes_run_when_they_are_due(tmp_path: Path, options: dict[str, Any], epochs: list[int]) -> None:
+    """At initialisation and every n epochs, or exactly at the listed ones."""
+    probes = LinearProbes("input", **options)
+    fit(tmp_path, probes, epochs=4)
+    assert probes.table.unique("epoch") == epochs
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": 0}, "width must be 1 or more, got 0"),
+        ({"ridge": 0.0}, "ridge must be above 0, got 0.0"),
+        ({"ridge": math.nan}, "ridge must be above 0, got nan"),
+        ({"every_n_epochs": 0}, "every_n_epochs must be 1 or more, got 0"),
+        ({"epochs": [-1]}, r"epochs must be 0 or more, got \[-1\]"),
+        ({"train_samples": -5}, "train_samples must be 1 or more, got -5"),
+        ({"tolerance": -1e-6}, "tolerance must be above 0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    """Each bad argument is named with its value."""
+    with pytest.raises(ValueError, match=message):
+        LinearProbes(**options)
+
+
+def test_an_unknown_tap_is_named_before_anything_is_fitted(tmp_path: Path) -> None:
+    """A name that matches nothing stops the run at its start and names the nearest tap."""
+    with pytest.raises(ValueError, match=r"no tap matches 'frist'.*first"):
+        fit(tmp_path, LinearProbes(["input", "frist"]))
+    assert not (tmp_path / "probes.csv").exists()
+
+
+class Dictionaries(Dataset[dict[str, int]]):
+    """Samples that are neither pairs nor our batches."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> dict[str, int]:
+        """A dictionary."""
+        return {"x": index}
+
+
+def test_batches_of_another_form_are_named(tmp_path: Path) -> None:
+    """A loader of dictionaries is refused with what would be right."""
+    with pytest.raises(TypeError, match=r"needs batches \(image, label\).*got dict"):
+        trainer(tmp_path, LinearProbes(), limit_val_batches=0).fit(Somebody(), DataLoader(Dictionaries()), loader())
