@@ -75,5 +75,5 @@ class Classifier(LightningModule):
         means: dict[str, Any] = {f"{split}/{name}": mean for name, mean in metrics.compute().items()}
         metrics.reset()
         if self.trainer.state.fn == "fit":
-            means["epoch"] = float(self.current_epoch + 1)
+            means |= {"epoch": float(self.current_epoch + 1), "step": float(self.global_step)}  # read by the loggers
         self.log_dict(means)

@@ -36,6 +36,10 @@ class LastCheckpoint(ModelCheckpoint):
         """A key of its own, so that it can stand beside any other ModelCheckpoint."""
         return "stratoscope.LastCheckpoint"
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: what comes next does not depend on what was saved."""
+        return {}
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the config."""
         checkpoint[CONFIG] = self.config

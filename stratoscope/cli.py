@@ -304,9 +304,9 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # the data are in memory
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # metrics are logged once an epoch
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler")  # which leaves nothing out
-    warnings.filterwarnings("ignore", message=".*following callbacks: .'stratoscope.LastCheckpoint'.\\.")  # only for fit
     warnings.filterwarnings("ignore", message=".*recommended to use `self.log\\(.*sync_dist")  # LabelMetrics has summed them
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13 and later
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a run goes on
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
 
 

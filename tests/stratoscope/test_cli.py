@@ -1,0 +1,325 @@
+"""Tests of stratoscope/cli.py: the commands as a user types them, in one process."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from stratoscope.cli import build, main
+
+SMALL = "--model MLP --model.width 8 --data Digits --trainer.accelerator cpu --trainer.enable_progress_bar false"
+FIT = f"fit {SMALL}"
+PROBED = f"{FIT} --trainer.callbacks LinearProbes --trainer.callbacks.taps *relu*"
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("STRATOSCOPE_RUN", "WANDB_API_KEY", "WANDB_MODE", "PL_GLOBAL_SEED"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def table(file: str) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with Path(file).open(newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def weights(run: str) -> dict[str, torch.Tensor]:
+    """The weights a run ended with."""
+    state: dict[str, torch.Tensor] = torch.load(f"runs/{run}/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+BAD_INPUT = [
+    ("", ["a command is missing", "fit, validate, test, predict"]),
+    ("fitt", ["no command fitt", "did you mean fit?"]),
+    ("fit", ["--model is missing", "--model SmallAlexNet"]),
+    ("fit --model MLP", ["--data is missing", "--data Digits"]),
+    ("fit --model SmalAlexNet --data Digits", ["--model: no class SmalAlexNet", "did you mean SmallAlexNet?"]),
+    ("fit --model MLP --data Digts", ["--data: no class Digts", "did you mean Digits?"]),
+    ("fit --model nosuch.Net --data Digits", ["--model: no class nosuch.Net"]),
+    (f"{FIT} --foo 3", ["no option --foo"]),
+    (f"{FIT} --model.widht 3", ["no option --model.widht", "did you mean --model.width?"]),
+    (f"{FIT} --model.foo 3", ["no option --model.foo", "MLP takes depth, width"]),
+    (f"{FIT} --model.width wide", ["--model.width", "expected a whole number", "got wide"]),
+    (f"{FIT} --model.width 0", ["width 1 or more", "width 0"]),
+    (f"{FIT} --model.optimizer Adm", ["--model.optimizer: no class Adm", "did you mean Adam?"]),
+    (f"{FIT} --trainer.max_epoch 3", ["no option --trainer.max_epoch", "did you mean --trainer.max_epochs?"]),
+    (f"{FIT} --trainer.max_epochs many", ["--trainer.max_epochs", "expected a whole number or null", "got many"]),
+    (f"{FIT} --trainer.max_epochs 0", ["--trainer.max_epochs must be 1 or more", "got 0"]),
+    (f"{FIT} --trainer.precision 12", ["--trainer.precision", "bf16-mixed", "got 12"]),
+    (f"{FIT} --trainer.accelerator gpu --trainer.devices 64", ["gpu"]),
+    (f"{FIT} --trainer.accelerator tpuu", ["--trainer.accelerator", "tpuu", "cpu"]),
+    (f"{FIT} --trainer.devices 99", ["--trainer.devices is 99 processes", "CPU cores"]),
+    (f"{FIT} --trainer.devices 0", ["--trainer.devices must be 1 or more, got 0"]),
+    (f"{FIT} --trainer.logger WandbLogge", ["--trainer.logger: no class WandbLogge", "did you mean WandbLogger?"]),
+    (f"{FIT} --seed_everything soon", ["--seed_everything", "got soon"]),
+    (f"{FIT} --seed_everything true", ["--seed_everything must be a whole number", "got True"]),
+    (f"{FIT} --data.batch_size 0", ["--data.batch_size", "must be 1 or more, got 0"]),
+    (f"{FIT} --data.batch_size 1.5", ["--data.batch_size: expected a whole number, got 1.5"]),
+    (f"{FIT} --data.bach_size 4", ["no option --data.bach_size", "did you mean --data.batch_size?"]),
+    (f"{FIT} --data.batch_size 7 --trainer.devices 2", ["--data.batch_size", "multiple of the number of devices (2), got 7"]),
+    (f"{FIT} --data.corruption RandomLabel", ["--data.corruption: no class RandomLabel", "did you mean RandomLabels?"]),
+    (f"{FIT} --data.corruption PartialLabels", ["--data.corruption.p is missing: PartialLabels needs it"]),
+    (f"{FIT} --data.corruption PartialLabels --data.corruption.p 1.5", ["--data.corruption.p", "must be in [0, 1], got 1.5"]),
+    ("fit --model MLP --data CIFAR10 --data.root nowhere", ["no CIFAR-10 in nowhere", "c58f30108f718f92721af3b95e74349a"]),
+    (f"{FIT} --trainer.callbacks LinearProbe", ["--trainer.callbacks: no class LinearProbe", "did you mean LinearProbes?"]),
+    (f"{PROBED} --trainer.callbacks.rdge 1", ["no option --trainer.callbacks.rdge", "did you mean --trainer.callbacks.ridge?"]),
+    (f"{PROBED} --trainer.callbacks.ridge 0", ["--trainer.callbacks.ridge", "must be above 0, got 0.0"]),
+    (f"{PROBED} --trainer.callbacks.taps=rellu1", ["no tap matches 'rellu1'", "network.relu1"]),
+    (f"{FIT} --run ../escape", ["--run must be letters", "got '../escape'"]),
+    (f"{FIT} --ckpt_path nothing.ckpt", ["--ckpt_path: no file nothing.ckpt"]),
+    (f"{FIT} --config nothing.yaml", ["--config: no file nothing.yaml"]),
+    ("--print_completion basch", ["--print_completion: expected bash", "got basch"]),
+]
+
+
+@pytest.mark.parametrize(("line", "parts"), BAD_INPUT, ids=[line.removeprefix(SMALL)[-60:] for line, _ in BAD_INPUT])
+def test_bad_input_is_answered_in_one_line(line: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong, where, and what would be right; exit code 2; nothing on disk; no traceback."""
+    with pytest.raises(SystemExit) as stop:
+        main(line.split())
+    answer = capsys.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2
+    assert len(answer) == 1
+    assert answer[0].startswith("stratoscope: ")
+    assert [part for part in parts if part not in answer[0]] == []
+    assert os.listdir() == []
+
+
+BAD_YAML = {
+    "unknown key in a class": ("model: {class_path: MLP, init_args: {widht: 3}}\ndata: Digits\n", "did you mean width?"),
+    "unknown key": ("model: MLP\ndata: Digits\ntrainr: {max_epochs: 3}\n", "did you mean trainer.max_epochs?"),
+    "unclosed bracket": ("model: [MLP\n", "is no valid YAML"),
+    "tab": ("model: MLP\ntrainer:\n\tmax_epochs: 3\n", "is no valid YAML"),
+    "empty": ("", "it is empty"),
+    "out of range": (
+        "model: MLP\ndata: {class_path: Digits, init_args: {corruption: {class_path: PartialLabels, init_args: {p: 7}}}}\n",
+        "label noise p must be in [0, 1], got 7",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_YAML)
+def test_bad_yaml_is_answered_in_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same for config files."""
+    text, part = BAD_YAML[name]
+    Path("bad.yaml").write_text(text)
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "bad.yaml"])
+    answer = capsys.readouterr().err.strip().splitlines()
+    assert (stop.value.code, len(answer)) == (2, 1)
+    assert part in answer[0]
+    assert os.listdir() == ["bad.yaml"]
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04" + bytes(50)])
+def test_a_damaged_checkpoint_is_named(content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty, foreign or truncated file is refused by name."""
+    Path("x.ckpt").write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        main(["validate", "--ckpt_path", "x.ckpt"])
+    answer = capsys.readouterr().err.strip().splitlines()
+    assert (stop.value.code, len(answer)) == (2, 1)
+    assert "--ckpt_path: x.ckpt is damaged or no checkpoint" in answer[0]
+    assert os.listdir() == ["x.ckpt"]
+
+
+def test_debug_shows_the_traceback() -> None:
+    """With --debug the refusal is raised, its cause with it."""
+    with pytest.raises(Exception, match="batch_size must be 1 or more") as refusal:
+        main(f"{FIT} --data.batch_size 0 --debug".split())
+    assert refusal.value.__cause__ is not None
+
+
+def test_version_and_completion(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version prints the version, --print_completion a script that knows our classes."""
+    for words, part in ((["--version"], "0.1.0"), (["--print_completion", "bash"], "RandomLabels")):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert not stop.value.code
+        assert part in capsys.readouterr().out
+
+
+def test_help_comes_from_the_docstrings(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every argument of a data set is explained."""
+    with pytest.raises(SystemExit):
+        main(["fit", "--data.help", "CIFAR10"])
+    assert "centre crop" in " ".join(capsys.readouterr().out.split())
+
+
+def test_printed_config_can_be_fed_back(capsys: pytest.CaptureFixture[str]) -> None:
+    """--print_config of a printed config prints it again, to the letter; configs compose left to right."""
+    Path("data.yaml").write_text("class_path: Digits\ninit_args: {batch_size: 32}\n")
+    Path("more.yaml").write_text("trainer: {max_epochs: 7}\n")
+    words = ["fit", "--config", "configs/quickstart.yaml", "--config", "more.yaml", "--data", "data.yaml", "--print_config"]
+    with pytest.raises(SystemExit):
+        main(words)
+    first = capsys.readouterr().out
+    Path("first.yaml").write_text(first)
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "first.yaml", "--print_config"])
+    assert capsys.readouterr().out == first
+    config = yaml.safe_load(first)
+    assert (config["trainer"]["max_epochs"], config["data"]["init_args"]["batch_size"]) == (7, 32)
+    assert config["data"]["class_path"] == "stratoscope.datamodules.Digits"
+
+
+def test_a_run_leaves_its_record(capsys: pytest.CaptureFixture[str]) -> None:
+    """Config, metrics, table, picture, checkpoint and record; the same numbers in the terminal."""
+    main(f"{PROBED} --data.corruption RandomLabels --trainer.max_epochs 2 --run one".split())
+    left = {str(path.relative_to("runs/one")) for path in Path("runs/one").rglob("*") if path.is_file()}
+    assert left == {"config.yaml", "metrics.csv", "probes.csv", "run.json", "separability.png", "checkpoints/last.ckpt"}
+    record = json.loads(Path("runs/one/run.json").read_text())
+    assert record["status"] == "finished"
+    assert {"torch", "lightning", "stratoscope"} <= record["versions"].keys()
+    probes = table("runs/one/probes.csv")
+    assert len(probes) == 3 * 2 * 2  # epochs, label kinds, sets
+    metrics = table("runs/one/metrics.csv")
+    assert [float(row["epoch"]) for row in metrics] == [0, 1, 2]
+    assert {"train/loss", "train/accuracy", "train/accuracy_corrupted", "train/accuracy_untouched"} <= metrics[2].keys()
+    for row in probes:
+        logged = metrics[int(row["epoch"])][f"probe/{row['labels']}/{row['split']}/{row['layer']}"]
+        assert float(logged) == float(row["accuracy"])
+    printed = capsys.readouterr().out
+    shown = [row for row in probes if (row["labels"], row["split"]) in {("true", "test"), ("given", "train")}]
+    assert all(f"{100 * float(row['accuracy']):.1f}" in printed for row in shown)
+    assert all(float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) for row in probes)
+    assert "runs/one/separability.png" in printed
+
+
+def test_a_name_means_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Finished: said, exit 0, nothing changed; another config: exit 2 with the difference; without a name: a new run."""
+    line = f"{FIT} --trainer.max_epochs 1"
+    main(f"{line} --run one".split())
+    before = {path: path.stat().st_mtime_ns for path in Path("runs/one").rglob("*")}
+    main(f"{line} --run one".split())
+    assert "already finished" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(f"{line} --run one --model.optimizer.lr 0.5".split())
+    assert stop.value.code == 2
+    assert "lr: 0.01 there, 0.5 here" in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in Path("runs/one").rglob("*")}
+    for _ in range(2):
+        main(line.split())
+    assert len(list(Path("runs").iterdir())) == 3
+
+
+class Interruption(Callback):
+    """Stops a run in the middle of an epoch, as a crash would."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int) -> None:
+        """Crash in the third epoch."""
+        if trainer.current_epoch == 2 and batch_idx == 4:
+            raise RuntimeError("crash")
+
+
+def test_an_unfinished_run_goes_on() -> None:
+    """After a crash the same command ends with the weights, metrics and probes of an uninterrupted run, bit for bit."""
+    line = f"{PROBED} --trainer.max_epochs 4 --data.corruption RandomLabels"
+    main(f"{line} --run whole".split())
+    command = build(f"{line} --run broken".split())
+    command.trainer.callbacks.insert(0, Interruption())
+    with pytest.raises(RuntimeError, match="crash"):
+        command.start()
+    assert json.loads(Path("runs/broken/run.json").read_text())["status"] == "running"
+    main(f"{line} --run broken".split())
+    whole, broken = weights("whole"), weights("broken")
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    for file in ("probes.csv", "metrics.csv"):
+        assert Path(f"runs/whole/{file}").read_text() == Path(f"runs/broken/{file}").read_text()
+    assert len(json.loads(Path("runs/broken/run.json").read_text())["commands"]) == 2
+
+
+def test_a_checkpoint_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    """validate probes a stored network with its own config; test and predict need nothing else either."""
+    main(f"{PROBED} --trainer.max_epochs 2 --model.depth 2 --run one".split())
+    checkpoint = "runs/one/checkpoints/last.ckpt"
+    main(["validate", "--ckpt_path", checkpoint, "--run", "checked"])
+    last = [row for row in table("runs/one/probes.csv") if row["epoch"] == "2"]
+    again = table("runs/checked/probes.csv")
+    counted = [[(row["layer"], row["split"], row["correct"]) for row in rows] for rows in (last, again)]
+    assert counted[0] == counted[1]
+    main(["test", "--ckpt_path", checkpoint, "--run", "tested"])
+    accuracy = float(table("runs/one/metrics.csv")[-1]["test/accuracy"])
+    assert float(table("runs/tested/metrics.csv")[-1]["test/accuracy"]) == accuracy
+    main(["predict", "--ckpt_path", checkpoint, "--run", "predicted"])
+    predictions = table("runs/predicted/predictions.csv")
+    assert [int(row["index"]) for row in predictions] == list(range(360))
+    right = sum(row["predicted_label"] == row["true_label"] for row in predictions)
+    assert right / 360 == pytest.approx(accuracy)
+    capsys.readouterr()
+
+
+def test_options_beside_a_checkpoint_are_never_dropped(capsys: pytest.CaptureFixture[str]) -> None:
+    """They win (trainer, data, probes) or are refused (another architecture, another optimiser for fit)."""
+    main(f"{FIT} --trainer.max_epochs 1 --run one".split())
+    checkpoint = "runs/one/checkpoints/last.ckpt"
+    main(["fit", "--ckpt_path", checkpoint, "--trainer.max_epochs", "3", "--data.corruption", "RandomLabels", "--run", "on"])
+    config = yaml.safe_load(Path("runs/on/config.yaml").read_text())
+    assert (config["trainer"]["max_epochs"], config["model"]["init_args"]["width"]) == (3, 8)
+    assert [float(row["epoch"]) for row in table("runs/on/metrics.csv")] == [2, 3]
+    assert "train/accuracy_corrupted" in table("runs/on/metrics.csv")[0]
+    for command, option, part in (
+        ("validate", "--model.width=16", "weights do not fit the model"),
+        ("fit", "--model.width=16", "width: 8 there, 16 here"),
+        ("fit", "--model.optimizer.lr=0.5", "lr: 0.01 there, 0.5 here"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--ckpt_path", checkpoint, option, "--run", "never"])
+        assert stop.value.code == 2
+        assert part in capsys.readouterr().err
+    assert not Path("runs/never").exists()
+
+
+def test_wandb_mirrors_the_record_offline(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Without a key W&B writes offline into the run directory and says in one line how to sync."""
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    main(f"{PROBED} --trainer.max_epochs 1 --trainer.logger WandbLogger --run one".split())
+    import wandb
+
+    wandb.finish()
+    assert "wandb sync runs/one/wandb/offline-run-*" in capfd.readouterr().out
+    (offline,) = Path("runs/one/wandb").glob("offline-run-*")
+    assert list(offline.glob("*.wandb"))
+    assert len(list(offline.rglob("separability*.png"))) == 2
+    assert len(table("runs/one/metrics.csv")) == 2
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m stratoscope` in a process of its own."""
+    command = [sys.executable, "-m", "stratoscope", *words]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=600, check=False)
+
+
+def test_two_processes_give_the_table_of_one() -> None:
+    """The probe table of a stored network is the same to the byte on one process and on two, at equal thread counts."""
+    main(f"{PROBED} --trainer.max_epochs 1 --data.corruption RandomLabels --run one".split())
+    for name, options in {"alone": [], "two": ["--trainer.devices", "2", "--trainer.strategy", "ddp"]}.items():
+        done = run("validate", "--ckpt_path", "runs/one/checkpoints/last.ckpt", "--run", name, *options)
+        assert done.returncode == 0, done.stderr
+    assert Path("runs/alone/probes.csv").read_text() == Path("runs/two/probes.csv").read_text()
+    alone, two = table("runs/alone/metrics.csv")[0], table("runs/two/metrics.csv")[0]
+    assert float(alone["test/accuracy"]) == float(two["test/accuracy"])
+    assert float(alone["test/loss"]) == pytest.approx(float(two["test/loss"]), rel=1e-6)
+
+
+def test_quickstart_memorises_random_labels() -> None:
+    """The README's first command: ends with the table and the picture; the random labels are learnt by heart."""
+    done = run("fit", "--config", "configs/quickstart.yaml", "--run", "quick")
+    assert done.returncode == 0, done.stderr
+    assert "Linear probe accuracy on true labels" in done.stdout
+    assert done.stdout.strip().endswith("separability.png")
+    assert Path(done.stdout.split()[-1]).is_file()
+    assert float(table("runs/quick/metrics.csv")[-1]["train/accuracy"]) > 0.9
+    assert all(row["converged"] == "True" and float(row["gap"]) <= 1e-6 for row in table("runs/quick/probes.csv"))
