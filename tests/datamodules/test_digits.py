@@ -1,5 +1,7 @@
 """Tests of datamodules/digits.py."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -18,7 +20,8 @@ def test_shapes_and_counts() -> None:
 
 def test_pixels_are_those_of_scikit_learn() -> None:
     """Every 8x8 pixel, from 0..16 to 0..255, fills a 3x3 square of all channels; the margin of 2 is black."""
-    source = np.rint(load_digits().images * (255 / 16)).astype(np.uint8)
+    digits: Any = load_digits()
+    source = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     image = torch.cat([part.image for part in Digits().load()]).numpy()
     expected = np.zeros((1797, 3, 28, 28), dtype=np.uint8)
     for row in range(24):
@@ -31,7 +34,8 @@ def test_pixels_are_those_of_scikit_learn() -> None:
 def test_labels_are_those_of_scikit_learn() -> None:
     """Given and true labels are scikit-learn's, in its order."""
     train, test = Digits().load()
-    expected = torch.from_numpy(load_digits().target)
+    digits: Any = load_digits()
+    expected = torch.from_numpy(digits.target)
     for name in ("given_label", "true_label"):
         assert torch.equal(torch.cat([getattr(train, name), getattr(test, name)]), expected)
     assert train.given_label.dtype == torch.int64

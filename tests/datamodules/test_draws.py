@@ -1,5 +1,7 @@
 """Tests of datamodules/draws.py."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -41,7 +43,8 @@ def test_streams_of_different_purposes_are_uncorrelated() -> None:
     """Streams of one seed and two purposes, and of one purpose and two seeds, have no correlation (n = 20,000)."""
     one = uniform(raw_bits(0, "labels", 20_000))
     for other in (raw_bits(0, "shuffled pixels", 20_000), raw_bits(1, "labels", 20_000)):
-        assert stats.pearsonr(one, uniform(other)).pvalue > FALSE_ALARM
+        correlation: Any = stats.pearsonr(one, uniform(other))
+        assert correlation.pvalue > FALSE_ALARM
 
 
 def test_uniform_known_answers() -> None:
@@ -71,9 +74,15 @@ def test_integers_are_uniform(below: int) -> None:
 
 
 def test_permutations_known_answer() -> None:
-    """The permutation is the order of the words along the last axis; equal words keep their places."""
+    """The permutation is the order of the words along the last axis."""
     words: NDArray[np.uint64] = np.array([[30, 10, 20, 10], [2**64 - 1, 2**63, 0, 1]], dtype=np.uint64)
     assert permutations(words).tolist() == [[1, 3, 2, 0], [2, 3, 1, 0]]
+
+
+def test_equal_words_keep_their_places() -> None:
+    """Of 1,000 words of which every other is 0, the zeros come first, in their order, then the ones in theirs."""
+    words: NDArray[np.uint64] = np.tile(np.array([0, 1], dtype=np.uint64), 500)
+    assert permutations(words).tolist() == [*range(0, 1000, 2), *range(1, 1000, 2)]
 
 
 def test_permutations_are_permutations() -> None:

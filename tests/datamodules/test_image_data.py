@@ -15,10 +15,7 @@ from stratoscope.datamodules.order import ShuffledBatches
 from stratoscope.datamodules.whitening import per_image_whitening
 from stratoscope.models import MLP
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:GPU available but not used",  # the tests run on the CPU everywhere
-    "ignore:.*LeafSpec.*is deprecated:FutureWarning",  # Lightning 2.6 on torch 2.13 and later
-)
+pytestmark = pytest.mark.filterwarnings("ignore:GPU available but not used")  # the tests run on the CPU everywhere
 QUIET: dict[str, Any] = {
     "accelerator": "cpu",
     "logger": False,

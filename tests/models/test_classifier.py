@@ -14,10 +14,7 @@ from torch.testing import assert_close
 from stratoscope.datamodules import Batch, Digits, PartialLabels
 from stratoscope.models import MLP, Classifier, SmallAlexNet
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:GPU available but not used",  # the tests run on the CPU everywhere
-    "ignore:.*LeafSpec.*is deprecated:FutureWarning",  # Lightning 2.6 on torch 2.13 and later
-)
+pytestmark = pytest.mark.filterwarnings("ignore:GPU available but not used")  # the tests run on the CPU everywhere
 METRICS = ("loss", "accuracy", "accuracy_untouched", "accuracy_corrupted", "accuracy_true")
 
 
@@ -122,8 +119,6 @@ def test_test_metrics_are_those_of_the_whole_test_set(command: str) -> None:
     assert ("epoch" in running.callback_metrics) == (command == "fit")
 
 
-# Lightning cannot know that a batch sampler of ours leaves nothing out; this test does
-@pytest.mark.filterwarnings("ignore:You are using a custom batch sampler `SequentialBatches` for prediction")
 def test_prediction_covers_the_test_set_in_order() -> None:
     """Predicting gives index, true label and class probabilities of all 360 test images."""
     model, batch = small(), whole(digits(), "test")
