@@ -164,7 +164,11 @@ class LinearProbes(Callback):
         return {name: torch.cat(rows)[: None if mine else 0] for name, rows in pieces.items()}
 
     def _sets(self, trainer: Trainer) -> dict[str, "_Set"]:
-        """The sets to read: where from, and which samples."""
+        """The sets to read: where from, and which samples.
+
+        Raises:
+            TypeError: If a set cannot be read by index.
+        """
         loaders = {TRAIN: _training_loader(trainer)}
         held_out = trainer.val_dataloaders
         held_out = held_out if isinstance(held_out, list) else [] if held_out is None else [held_out]
@@ -174,11 +178,12 @@ class LinearProbes(Callback):
         for split, loader in loaders.items():
             if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
                 raise TypeError(f"LinearProbes needs a DataLoader over an indexed data set for {split}, got {loader!r}")
-            indices = list(range(len(loader.dataset)))
+            indices = list(range(len(loader.dataset)))  # type: ignore[arg-type]
             if split == TRAIN and self.train_samples is not None:
                 draws = np.random.PCG64(self.seed).random_raw(len(indices))
                 indices = sorted(np.argsort(draws, kind="stable")[: self.train_samples].tolist())
-            sets[split] = _Set(loader, indices[:100] if trainer.fast_dev_run else indices)
+            quick = trainer.fast_dev_run  # type: ignore[attr-defined]
+            sets[split] = _Set(loader, indices[:100] if quick else indices)
         return sets
 
     def _fit(self, tap: str, sets: dict[str, LabelledFeatures]) -> tuple[list[Separability], Tensor | None]:
@@ -246,7 +251,11 @@ def _blocks(loader: DataLoader[Any], blocks: list[list[int]]) -> DataLoader[Any]
 
 
 def _moved(trainer: Trainer, batch: Any) -> dict[str, Tensor]:
-    """Image, true and given labels of a batch, on the network's device and in its input precision."""
+    """Image, true and given labels of a batch, on the network's device and in its input precision.
+
+    Raises:
+        TypeError: If it is not clear what is what.
+    """
     batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
     if hasattr(batch, "true_label"):
         return {"image": batch.image, TRUE: batch.true_label, GIVEN: batch.given_label}

@@ -1,9 +1,9 @@
 """The table of a run's probes: one row per (epoch, layer, labels, split)."""
 
 import csv
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,8 @@ def evenly(values: list[int], room: int) -> list[int]:
 def shared_prefix(layers: list[str]) -> str:
     """The leading module path, with its dot, that all layers but the input have in common."""
     paths = [layer.split(".")[:-1] for layer in layers if layer != "input"]
-    common = os.path.commonprefix(paths)
-    return "".join(f"{part}." for part in common)
+    common = takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+    return "".join(f"{parts[0]}." for parts in common)
 
 
 def _shown(cell: dict[str, Any] | None) -> str:

@@ -1,7 +1,7 @@
 """A progress bar for what happens between epochs."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from lightning.pytorch import Trainer
@@ -11,7 +11,7 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
-def tracked(trainer: Trainer, items: Sequence[Item], text: str) -> Iterator[Item]:
+def tracked(trainer: Trainer, items: Iterable[Item], text: str) -> Iterator[Item]:
     """Go through the items behind a bar that disappears when done.
 
     There is a bar where training has one: on the first process, in a terminal, unless the trainer's is turned off.

@@ -19,4 +19,4 @@ class Batch(NamedTuple):
     image: Shaped[Tensor, "n channel height width"]
     given_label: Int[Tensor, " n"]
     true_label: Int[Tensor, " n"]
-    index: Int[Tensor, " n"]
+    index: Int[Tensor, " n"]  # type: ignore[assignment]  # it hides tuple.index

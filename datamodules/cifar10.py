@@ -85,7 +85,9 @@ class CIFAR10(ImageDataModule):
         return train, test
 
     def _from_torchvision(self, part: "datasets.CIFAR10") -> Batch:
-        return self._cropped(torch.from_numpy(part.data).permute(0, 3, 1, 2), torch.from_numpy(np.asarray(part.targets)))
+        return self._cropped(
+            torch.from_numpy(part.data).permute(0, 3, 1, 2), torch.from_numpy(np.asarray(part.targets))
+        )
 
     def _cropped(self, image: torch.Tensor, label: torch.Tensor) -> Batch:
         margin = (SIZE - self.crop) // 2

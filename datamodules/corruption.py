@@ -83,7 +83,9 @@ class ShuffledPixels(Corruption):
         """Permute positions; the colours of a pixel stay together."""
         positions = train.image[0, 0].numel()
         order = torch.from_numpy(permutations(raw_bits(self.seed, "shuffled pixels", positions)))
-        shuffled = (part._replace(image=part.image.flatten(2)[:, :, order].view_as(part.image)) for part in (train, test))
+        shuffled = (
+            part._replace(image=part.image.flatten(2)[:, :, order].view_as(part.image)) for part in (train, test)
+        )
         train, test = shuffled
         return train, test
 
@@ -139,7 +141,9 @@ class GaussianPixels(Corruption):
         words = bits.astype("<u8").view("<u2")[: data.image.numel()].reshape(data.image.shape)
         image = torch.empty(data.image.shape, dtype=torch.float16)
         for channel, quantiles in enumerate(table):
-            for chunk, drawn in zip(image.split(IMAGES), np.split(words, range(IMAGES, len(words), IMAGES)), strict=True):
+            for chunk, drawn in zip(
+                image.split(IMAGES), np.split(words, range(IMAGES, len(words), IMAGES)), strict=True
+            ):
                 chunk[:, channel] = quantiles[torch.from_numpy(drawn[:, channel].astype(np.int64))]
         return data._replace(image=image)
 

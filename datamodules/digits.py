@@ -22,9 +22,7 @@ class Digits(ImageDataModule):
         seed: Decides the order of the training samples in every epoch; None takes the run's `seed_everything`.
     """
 
-    def __init__(
-        self, corruption: Corruption | None = None, batch_size: int = 128, seed: int | None = None
-    ) -> None:
+    def __init__(self, corruption: Corruption | None = None, batch_size: int = 128, seed: int | None = None) -> None:
         super().__init__(corruption, batch_size, seed)
 
     def load(self) -> tuple[Batch, Batch]:

@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -53,9 +54,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     classes: int = 10
 
-    def __init__(
-        self, corruption: Corruption | None = None, batch_size: int = 128, seed: int | None = None
-    ) -> None:
+    def __init__(self, corruption: Corruption | None = None, batch_size: int = 128, seed: int | None = None) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         if seed is not None and seed < 0:
@@ -71,7 +70,8 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def prepare_data(self) -> None:
         """Find, verify and decode the data; on one process per machine."""
-        self._clean = self.load()
+        if not self._sets:
+            self._clean = self.load()
 
     def setup(self, stage: str | None = None) -> None:
         """Apply the corruption; on every process.
@@ -124,7 +124,9 @@ class ImageDataModule(LightningDataModule, ABC):
         if self.trainer is None or self.trainer.world_size == 1:
             return 0, 1
         if self.trainer._accelerator_connector.use_distributed_sampler:
-            raise ValueError("on several devices use Trainer(use_distributed_sampler=False): these batches are dealt out already")
+            raise ValueError(
+                "on several devices use Trainer(use_distributed_sampler=False): these batches are dealt out already"
+            )
         return self.trainer.global_rank, self.trainer.world_size
 
 
@@ -133,7 +135,7 @@ def _loader(data: ImageSet, batches: ShuffledBatches | SequentialBatches) -> Dat
     return DataLoader(data, batch_sampler=batches, collate_fn=_as_it_is, generator=torch.Generator())
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

@@ -1,6 +1,8 @@
 """Images in folders named after their classes, decoded once into one array."""
 
+import contextlib
 import hashlib
+import io
 import os
 import warnings
 import zipfile
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 ENDINGS = {".png", ".jpg", ".jpeg"}
 
@@ -55,7 +57,7 @@ def _decode(file: Path, size: int) -> NDArray[np.uint8]:
     try:
         with Image.open(file) as image:
             pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+    except Exception as error:  # damage can make the decoders raise anything
         raise ValueError(f"{file} is damaged or no image: {error}") from error
     if pixels.shape != (3, size, size):
         raise ValueError(f"{file} is {pixels.shape[2]}x{pixels.shape[1]} pixels, expected {size}x{size}")
@@ -75,14 +77,15 @@ def _cache_file(folder: Path, files: list[Path]) -> Path:
 
 def _read_cache(cache: Path) -> NDArray[np.uint8] | None:
     try:
-        with np.load(cache, allow_pickle=False) as arrays:  # a zip archive: reading verifies its CRC
-            images: NDArray[np.uint8] = arrays["images"]
-            return images
-    except FileNotFoundError:
+        with zipfile.ZipFile(cache) as archive:
+            content = archive.read("images.npy")  # to its end, which verifies the checksum of every byte
+        images: NDArray[np.uint8] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damage can make the parsers raise anything
         warnings.warn(f"{cache} is damaged ({error}): decoding the images anew", stacklevel=3)
         return None
+    return images
 
 
 def _write_cache(cache: Path, images: NDArray[np.uint8]) -> None:
@@ -98,5 +101,8 @@ def _write_cache(cache: Path, images: NDArray[np.uint8]) -> None:
             if stale != cache:
                 stale.unlink(missing_ok=True)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        warnings.warn(f"cannot keep decoded images in {cache.parent} ({error}): they are decoded in every run", stacklevel=3)
+        with contextlib.suppress(OSError):
+            part.unlink()
+        warnings.warn(
+            f"cannot keep decoded images in {cache.parent} ({error}): they are decoded in every run", stacklevel=3
+        )

@@ -9,7 +9,7 @@ def per_image_whitening(image: Shaped[Tensor, "n channel height width"]) -> Floa
     """Scale pixels to [0, 1], then subtract each image's mean and divide by its standard deviation.
 
     Mean and (population) deviation are over all pixels and channels of the image. The deviation is not taken smaller
-    than 1 / sqrt(number of entries), so that an image of one colour becomes zero.
+    than 1 / sqrt(number of entries), so that an image of equal entries becomes zero.
 
     Args:
         image: Pixels on the scale [0, 255], any dtype.

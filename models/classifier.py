@@ -69,7 +69,7 @@ class Classifier(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser and the schedule of the config."""
         optimizer = self.optimizer(self.parameters())
-        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}  # type: ignore[typeddict-item]
+        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
 
     def _log_epoch(self, split: str, metrics: LabelMetrics) -> None:
         means: dict[str, Any] = {f"{split}/{name}": mean for name, mean in metrics.compute().items()}

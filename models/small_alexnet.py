@@ -22,7 +22,12 @@ def small_alexnet(local_response_norm: bool = True, classes: int = 10) -> nn.Seq
     Returns:
         The network for 3x28x28 images, with 1,387,786 parameters (Zhang et al. 2017, table 1). Layers are called
         `conv1, relu1, pool1, norm1, conv2, ..., norm2, flatten, fc1, relu3, fc2, relu4, logits`.
+
+    Raises:
+        ValueError: If there are no classes.
     """
+    if classes < 1:
+        raise ValueError(f"classes must be 1 or more, got {classes}")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for block, channels in enumerate((3, CHANNELS), start=1):
         layers[f"conv{block}"] = nn.Conv2d(channels, CHANNELS, kernel_size=5, padding=2)

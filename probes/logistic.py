@@ -175,7 +175,8 @@ class _Problem:
     def residual(self, logits: Tensor) -> Float[Tensor, "n k c"]:
         """Softmax minus one-hot labels."""
         residual = logits.softmax(2)
-        return residual.scatter_add_(2, self.y[..., None], residual.new_tensor(-1.0).expand(self.n, self.k, 1))
+        residual.scatter_add_(2, self.y[..., None], residual.new_tensor(-1.0).expand(self.n, self.k, 1))
+        return residual
 
     def gradient(self, theta: Tensor, residual: Tensor) -> Float[Tensor, "k e c"]:
         """Gradient of P at theta, whose residual is given."""
@@ -190,7 +191,10 @@ class _Problem:
         """Cholesky factors of h XX + ridge I; XX with what makes it positive definite in spite of rounding."""
         eye = torch.eye(self.gram.shape[0], dtype=self.gram.dtype, device=self.gram.device)
         rounding = 8 * torch.finfo(self.gram.dtype).eps * self.gram.diagonal().sum()
-        return torch.linalg.cholesky(curvature[:, None, None] * (self.gram + rounding * eye) + self.ridge * eye)
+        factor: Tensor = torch.linalg.cholesky(
+            curvature[:, None, None] * (self.gram + rounding * eye) + self.ridge * eye
+        )
+        return factor
 
     def certify(self, theta: Tensor) -> _Certificate:
         """Objective, duality gap and gradient norm in float64, at theta with its bias made the best for its weights."""
@@ -208,7 +212,9 @@ class _Problem:
         one_hot = torch.nn.functional.one_hot(self.y, self.classes)
         both = torch.cat([q - one_hot, p - one_hot], dim=1)
         rows = both.view(self.n, -1).split(ROWS)
-        moments = _sum(r.T @ x for r, x in zip(rows, self._float64(), strict=True)).view(2 * self.k, self.classes, -1).mT
+        moments = (
+            _sum(r.T @ x for r, x in zip(rows, self._float64(), strict=True)).view(2 * self.k, self.classes, -1).mT
+        )
         dual, primal = (moments / self.n).split(self.k)
         entropy = torch.special.entr(q).sum(2).mean(0)
         gap = cross_entropy + penalty - entropy + dual.square().sum((1, 2)) / (2 * self.ridge)

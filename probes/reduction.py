@@ -27,7 +27,9 @@ def average_pool(activation: Float[Tensor, "n ..."], width: int | None) -> Float
     if width is not None and features[0].numel() > width:
         side = isqrt(width // features.shape[1])
         if features.ndim == 4 and side >= 1:
-            features = functional.adaptive_avg_pool2d(features, (min(side, features.shape[2]), min(side, features.shape[3])))
+            features = functional.adaptive_avg_pool2d(
+                features, (min(side, features.shape[2]), min(side, features.shape[3]))
+            )
         else:
             features = functional.adaptive_avg_pool1d(features.flatten(1), width)
     features = features.flatten(1)

@@ -1,6 +1,6 @@
 """How linearly separable the classes are in one layer: the fitted probe's accuracy on every set and label kind."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -89,11 +89,10 @@ def separability(
         `failed`, and no weights.
     """
     kinds = list(fitted_on.labels)
+    if bad := [split for split, data in scored_on.items() if not bool(torch.isfinite(data.features).all())]:
+        return _failed(kinds, scored_on, f"features of the {', '.join(bad)} set contain NaN or infinity"), None
     train = Standardisation.fit(fitted_on.features)
     try:
-        for split, data in scored_on.items():
-            if not bool(torch.isfinite(data.features).all()):
-                raise ValueError(f"features of the {split} set contain NaN or infinity")
         fits = fit_logistic(
             train(fitted_on.features),
             torch.stack([fitted_on.labels[kind] for kind in kinds]),
@@ -102,14 +101,20 @@ def separability(
             tolerance,
             start=start,
         )
-    except (ValueError, torch.linalg.LinAlgError) as error:
-        return [Separability(kind, split, failed=str(error)) for kind in kinds for split in scored_on], None
+    except (ValueError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
+        return _failed(kinds, scored_on, str(error)), None
     rows = []
     for split, data in scored_on.items():
         features = train(data.features)
-        rows += [_score(kind, split, features, data.labels[kind], fit, ridge) for kind, fit in zip(kinds, fits, strict=True)]
+        rows += [
+            _score(kind, split, features, data.labels[kind], fit, ridge) for kind, fit in zip(kinds, fits, strict=True)
+        ]
     weights = torch.stack([torch.cat([fit.weight, fit.bias[None]]) for fit in fits])
     return sorted(rows, key=lambda row: kinds.index(row.labels)), weights
+
+
+def _failed(kinds: Iterable[str], splits: Iterable[str], reason: str) -> list[Separability]:
+    return [Separability(kind, split, failed=reason) for kind in kinds for split in splits]
 
 
 def _score(kind: str, split: str, features: Tensor, labels: Tensor, fit: LogisticFit, ridge: float) -> Separability:

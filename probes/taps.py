@@ -12,12 +12,20 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 INPUT = "input"
 # Their output says nothing that their input did not say: identities in evaluation mode, and changes of shape.
-TRANSPARENT = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+TRANSPARENT = (
+    nn.Identity,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+)
 
 
 @dataclass(frozen=True)
@@ -151,5 +159,3 @@ def read_features(
     if missing := [tap for tap in taps if tap not in features]:
         raise ValueError(f"taps {', '.join(missing)} were not reached: the network ran other modules than at the start")
     return {tap: features[tap] for tap in taps}
-
-

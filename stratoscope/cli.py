@@ -22,11 +22,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 import stratoscope
-import stratoscope.models  # the imports make short class names known
 from stratoscope.callbacks import LinearProbes, Predictions
 from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, load_checkpoint
 from stratoscope.completion import PrintCompletion
@@ -37,7 +36,16 @@ from stratoscope.run_directory import RunDirectory, different, new_name
 
 COMMANDS = ("fit", "validate", "test", "predict")
 # Lightning's advertisements and announcements that the first line of a run says better
-NOISE = ("💡", "Seed set to", "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped", "Restoring states", "Loaded")
+NOISE = (
+    "💡",
+    "Seed set to",
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "`Trainer.fit` stopped",
+    "Restoring states",
+    "Loaded",
+)
 
 
 class Parser(LightningArgumentParser):
@@ -65,14 +73,18 @@ class Command(LightningCLI):
         """The commands, and the arguments of the trainer's methods that are not options."""
         return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
-    def setup_parser(self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]) -> None:
+    def setup_parser(
+        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
+    ) -> None:
         """Set up the parser of all commands."""
         super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
         self.parser.add_argument("--print_completion", action=PrintCompletion)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options that are ours."""
-        parser.add_argument("--run", type=str | None, default=None, help="Name of the run; the same name goes on with it.")
+        parser.add_argument(
+            "--run", type=str | None, default=None, help="Name of the run; the same name goes on with it."
+        )
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all run directories.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -87,12 +99,20 @@ class Command(LightningCLI):
         """Nothing: `start` does."""
 
     def before_instantiate_classes(self) -> None:
-        """Check what the constructors would not, and find the run directory."""
+        """Find the run directory and what it goes on from.
+
+        Raises:
+            Refused: If the run or the checkpoint is of another config.
+        """
         config = self.config[self.subcommand]
         self._dump_config()
-        self.record = {key: self.config_dump[key] for key in ("seed_everything", "trainer", "model", "data") if key in self.config_dump}
+        self.record = {
+            key: self.config_dump[key]
+            for key in ("seed_everything", "trainer", "model", "data")
+            if key in self.config_dump
+        }
         words = [self.subcommand or "", *(_short(config.get(key)) for key in ("model", "data"))]
-        name = config.run or (os.environ.get("STRATOSCOPE_RUN") if rank_zero_only.rank else None) or new_name(words)
+        name = config.run or (None if _first() else os.environ.get("STRATOSCOPE_RUN")) or new_name(words)
         os.environ["STRATOSCOPE_RUN"] = name  # the processes this one starts share its run
         self.directory = RunDirectory(config.runs, name)
         if changes := self.directory.differences(self.record):
@@ -116,11 +136,15 @@ class Command(LightningCLI):
         if self.subcommand == "predict":
             callbacks.append(Predictions())
         own: dict[str, Any] = {
-            "logger": [MetricsFile(self.directory.path), *(x for x in _as_list(config.logger) if isinstance(x, Logger))],
+            "logger": [
+                MetricsFile(self.directory.path),
+                *(x for x in _as_list(config.logger) if isinstance(x, Logger)),
+            ],
             "callbacks": callbacks,
             "default_root_dir": str(self.directory.path),
             # our data modules deal out the samples themselves, exactly
-            "use_distributed_sampler": config.use_distributed_sampler and not isinstance(self.datamodule, ImageDataModule),
+            "use_distributed_sampler": config.use_distributed_sampler
+            and not isinstance(self.datamodule, ImageDataModule),
             "enable_progress_bar": config.enable_progress_bar is not False and sys.stderr.isatty(),
             "enable_checkpointing": any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         }
@@ -130,7 +154,8 @@ class Command(LightningCLI):
         """Look for everything that would stop the run, without writing anything.
 
         Raises:
-            ValueError: If checkpoint and network do not fit, data are missing or damaged, or a tap does not exist.
+            Refused: If there are no data, or checkpoint and network do not fit.
+            ValueError: If data are damaged, or a tap does not exist.
         """
         if checkpoint := self._get(self.config, "ckpt_path"):
             check_weights(checkpoint, self.model)
@@ -139,23 +164,23 @@ class Command(LightningCLI):
         if not isinstance(self.datamodule, ImageDataModule):
             return  # others may not be ready before the trainer is
         self.datamodule.trainer = self.trainer
-        if rank_zero_only.rank == 0:
+        if _first():
             self.datamodule.prepare_data()
         self.datamodule.setup()
         image = next(iter(self.datamodule.val_dataloader())).image[:2]
         self.datamodule.train_dataloader()
-        for callback in self.trainer.callbacks:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, LinearProbes):
                 callback.choose_taps(self.model, image)
 
     def start(self) -> None:
         """Make the run directory and run."""
         subcommand = str(self.subcommand)
-        if rank_zero_only.rank == 0:
+        if _first():
             self.directory.claim(self.record, exclusive=self._get(self.config, "run") is None)
             self._announce()
         super()._run_subcommand(subcommand)
-        if rank_zero_only.rank == 0 and self.trainer.state.status == TrainerStatus.FINISHED and not self.trainer.received_sigterm:
+        if _first() and self.trainer.state.status == TrainerStatus.FINISHED and not self.trainer.received_sigterm:
             self.directory.finish()
             _say(f"done: {self.directory.path}")
             if (picture := self.directory.path / "separability.png").is_file():
@@ -204,7 +229,15 @@ def build(args: Sequence[str]) -> Command:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run `stratoscope`; the exit code is 0 after success, 2 for input that was refused."""
+    """Run `stratoscope`.
+
+    Args:
+        args: The words after `stratoscope`; those of the process by default.
+
+    Raises:
+        SystemExit: With code 2 for input that was refused.
+        Refused: The same with --debug.
+    """
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -225,7 +258,9 @@ def main(args: Sequence[str] | None = None) -> None:
 def _check_numbers(config: Namespace) -> None:
     trainer = config.trainer
     if isinstance(config.seed_everything, bool) or config.seed_everything < 0:
-        raise Refused(f"--seed_everything must be a whole number from 0, got {config.seed_everything}: a run must be repeatable")
+        raise Refused(
+            f"--seed_everything must be a whole number from 0, got {config.seed_everything}: a run must be repeatable"
+        )
     if trainer.max_epochs is not None and (trainer.max_epochs == 0 or trainer.max_epochs < -1):
         raise Refused(f"--trainer.max_epochs must be 1 or more (or -1, without end), got {trainer.max_epochs}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -234,7 +269,9 @@ def _check_numbers(config: Namespace) -> None:
     if devices == 0:
         raise Refused("--trainer.devices must be 1 or more, got 0")
     if on_cpu and devices is not None and devices > max(4, cores):
-        raise Refused(f"--trainer.devices is {devices} processes, at most {max(4, cores)} make sense on {cores} CPU cores")
+        raise Refused(
+            f"--trainer.devices is {devices} processes, at most {max(4, cores)} make sense on {cores} CPU cores"
+        )
 
 
 def _shipped(word: str, before: str) -> str:
@@ -283,7 +320,7 @@ def _prepare_wandb(trainer: Namespace, directory: RunDirectory) -> None:
         given.project = "stratoscope" if given.project in {None, "lightning_logs"} else given.project
         if not given.offline and os.environ.get("WANDB_MODE", "online") == "online" and not _wandb_key():
             given.offline, given.mode = True, "offline"
-            _say(f"W&B has no API key here: it writes offline; later: wandb login && wandb sync {directory.path}/wandb/offline-run-*")
+            _say(f"W&B has no API key here and writes offline; later: wandb sync {directory.path}/wandb/offline-run-*")
 
 
 def _wandb_key() -> bool:
@@ -299,15 +336,28 @@ def _wandb_key() -> bool:
 
 def _quieten() -> None:
     """Keep Lightning's announcements and what its dependencies say of each other from the user's screen."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.fabric.utilities.rank_zero"):
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.fabric.utilities.seed",
+        "lightning.fabric.utilities.rank_zero",
+    ):
         logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(NOISE))
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # the data are in memory
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # metrics are logged once an epoch
+    warnings.filterwarnings(
+        "ignore", message=".*smaller than the logging interval.*"
+    )  # metrics are logged once an epoch
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler")  # which leaves nothing out
-    warnings.filterwarnings("ignore", message=".*recommended to use `self.log\\(.*sync_dist")  # LabelMetrics has summed them
+    warnings.filterwarnings(
+        "ignore", message=".*recommended to use `self.log\\(.*sync_dist"
+    )  # LabelMetrics has summed them
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13 and later
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a run goes on
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+
+
+def _first() -> bool:
+    """Whether this is the first of several processes."""
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 @rank_zero_only

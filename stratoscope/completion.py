@@ -40,7 +40,11 @@ class PrintCompletion(argparse.Action):
         )
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
-        """Print the script."""
+        """Print the script.
+
+        Raises:
+            SystemExit: Always.
+        """
         print(completion_script(values))
         raise SystemExit(0)
 

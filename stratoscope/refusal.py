@@ -47,10 +47,11 @@ def one_line(message: str, words: list[str]) -> str:
 
 def subclasses(bases: Iterable[type]) -> Iterator[type]:
     """All public classes below the given ones that are imported so far."""
-    stack = list(bases)
+    stack: list[type] = list(bases)
     while stack:
-        for child in stack.pop().__subclasses__():
-            stack.append(child)
+        children: list[type] = stack.pop().__subclasses__()
+        stack += children
+        for child in children:
             if not child.__name__.startswith("_"):
                 yield child
 
@@ -107,7 +108,9 @@ def _no_class(found: re.Match[str], words: list[str]) -> str:
 
 
 def _no_file(found: re.Match[str], words: list[str]) -> str:
-    given = next((value for _, value in _pairs(words) if value and found[1].endswith(value.removeprefix("./"))), found[1])
+    given = next(
+        (value for _, value in _pairs(words) if value and found[1].endswith(value.removeprefix("./"))), found[1]
+    )
     return f"--config: no file {given}"
 
 

@@ -18,7 +18,17 @@ import stratoscope
 from stratoscope.callbacks.atomic import replacing
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-RECORDED = ["lightning", "torch", "torchvision", "torchmetrics", "jsonargparse", "numpy", "scipy", "scikit-learn", "wandb"]
+RECORDED = [
+    "lightning",
+    "torch",
+    "torchvision",
+    "torchmetrics",
+    "jsonargparse",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "wandb",
+]
 
 
 class RunDirectory:
@@ -36,7 +46,9 @@ class RunDirectory:
 
     def __init__(self, folder: str, name: str) -> None:
         if not NAME.fullmatch(name):
-            raise ValueError(f"--run must be letters, digits, '.', '_' and '-', starting with a letter or digit; got {name!r}")
+            raise ValueError(
+                f"--run must be letters, digits, '.', '_' and '-', starting with a letter or digit; got {name!r}"
+            )
         self.path = Path(folder).expanduser() / name
         self.config_file, self.record_file = self.path / "config.yaml", self.path / "run.json"
 
@@ -98,7 +110,9 @@ def different(before: Any, now: Any, key: str = "") -> list[str]:
     """Dotted keys at which two configs differ, with both values."""
     if isinstance(before, dict) and isinstance(now, dict):
         names = dict.fromkeys([*before, *now])
-        return [line for name in names for line in different(before.get(name), now.get(name), f"{key}.{name}".strip("."))]
+        return [
+            line for name in names for line in different(before.get(name), now.get(name), f"{key}.{name}".strip("."))
+        ]
     return [] if before == now else [f"{key}: {_brief(before)} there, {_brief(now)} here"]
 
 
@@ -112,7 +126,9 @@ def _now() -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {"stratoscope": stratoscope.__version__, "python": platform.python_version()} | {n: version(n) for n in RECORDED}
+    return {"stratoscope": stratoscope.__version__, "python": platform.python_version()} | {
+        n: version(n) for n in RECORDED
+    }
 
 
 def _code() -> dict[str, Any] | None:

@@ -65,10 +65,20 @@ def loader(n: int = 150, shuffle: bool = True) -> DataLoader[Any]:
 
 def trainer(folder: Path, *callbacks: Callback, epochs: int = 2, **options: Any) -> Trainer:
     """A quiet trainer on the CPU."""
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "log_every_n_steps": 1}
+    quiet: dict[str, Any] = {
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "logger": False,
+        "log_every_n_steps": 1,
+    }
     checkpointing = {"enable_checkpointing": False, **options}
     return Trainer(
-        accelerator="cpu", max_epochs=epochs, default_root_dir=folder, callbacks=list(callbacks), **quiet, **checkpointing
+        accelerator="cpu",
+        max_epochs=epochs,
+        default_root_dir=folder,
+        callbacks=list(callbacks),
+        **quiet,
+        **checkpointing,
     )
 
 

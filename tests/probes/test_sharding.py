@@ -55,7 +55,7 @@ def test_one_process_needs_no_group() -> None:
 
 def test_processes_put_the_rows_together_in_order(tmp_path: Path) -> None:
     """Two, and three, real processes gather each item's rows in their order on its owner, and share all results."""
-    spawn(_gather_and_share, (tmp_path,), nprocs=3)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    spawn(_gather_and_share, (tmp_path,), nprocs=3)  # torch leaves it untyped
     done = {"done-0-of-2", "done-1-of-2", "done-0-of-3", "done-1-of-3", "done-2-of-3"}
     assert {path.name for path in tmp_path.glob("done-*")} == done
 

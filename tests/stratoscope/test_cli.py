@@ -51,7 +51,7 @@ BAD_INPUT = [
     (f"{FIT} --model.widht 3", ["no option --model.widht", "did you mean --model.width?"]),
     (f"{FIT} --model.foo 3", ["no option --model.foo", "MLP takes depth, width"]),
     (f"{FIT} --model.width wide", ["--model.width", "expected a whole number", "got wide"]),
-    (f"{FIT} --model.width 0", ["width 1 or more", "width 0"]),
+    (f"{FIT} --model.width 0", ["width, inputs and classes 1 or more", "got 1, 0"]),
     (f"{FIT} --model.optimizer Adm", ["--model.optimizer: no class Adm", "did you mean Adam?"]),
     (f"{FIT} --trainer.max_epoch 3", ["no option --trainer.max_epoch", "did you mean --trainer.max_epochs?"]),
     (f"{FIT} --trainer.max_epochs many", ["--trainer.max_epochs", "expected a whole number or null", "got many"]),
@@ -67,13 +67,28 @@ BAD_INPUT = [
     (f"{FIT} --data.batch_size 0", ["--data.batch_size", "must be 1 or more, got 0"]),
     (f"{FIT} --data.batch_size 1.5", ["--data.batch_size: expected a whole number, got 1.5"]),
     (f"{FIT} --data.bach_size 4", ["no option --data.bach_size", "did you mean --data.batch_size?"]),
-    (f"{FIT} --data.batch_size 7 --trainer.devices 2", ["--data.batch_size", "multiple of the number of devices (2), got 7"]),
+    (
+        f"{FIT} --data.batch_size 7 --trainer.devices 2",
+        ["--data.batch_size", "multiple of the number of devices (2), got 7"],
+    ),
     (f"{FIT} --data.corruption RandomLabel", ["--data.corruption: no class RandomLabel", "did you mean RandomLabels?"]),
     (f"{FIT} --data.corruption PartialLabels", ["--data.corruption.p is missing: PartialLabels needs it"]),
-    (f"{FIT} --data.corruption PartialLabels --data.corruption.p 1.5", ["--data.corruption.p", "must be in [0, 1], got 1.5"]),
-    ("fit --model MLP --data CIFAR10 --data.root nowhere", ["no CIFAR-10 in nowhere", "c58f30108f718f92721af3b95e74349a"]),
-    (f"{FIT} --trainer.callbacks LinearProbe", ["--trainer.callbacks: no class LinearProbe", "did you mean LinearProbes?"]),
-    (f"{PROBED} --trainer.callbacks.rdge 1", ["no option --trainer.callbacks.rdge", "did you mean --trainer.callbacks.ridge?"]),
+    (
+        f"{FIT} --data.corruption PartialLabels --data.corruption.p 1.5",
+        ["--data.corruption.p", "must be in [0, 1], got 1.5"],
+    ),
+    (
+        "fit --model MLP --data CIFAR10 --data.root nowhere",
+        ["no CIFAR-10 in nowhere", "c58f30108f718f92721af3b95e74349a"],
+    ),
+    (
+        f"{FIT} --trainer.callbacks LinearProbe",
+        ["--trainer.callbacks: no class LinearProbe", "did you mean LinearProbes?"],
+    ),
+    (
+        f"{PROBED} --trainer.callbacks.rdge 1",
+        ["no option --trainer.callbacks.rdge", "did you mean --trainer.callbacks.ridge?"],
+    ),
     (f"{PROBED} --trainer.callbacks.ridge 0", ["--trainer.callbacks.ridge", "must be above 0, got 0.0"]),
     (f"{PROBED} --trainer.callbacks.taps=rellu1", ["no tap matches 'rellu1'", "network.relu1"]),
     (f"{FIT} --run ../escape", ["--run must be letters", "got '../escape'"]),
@@ -97,13 +112,17 @@ def test_bad_input_is_answered_in_one_line(line: str, parts: list[str], capsys: 
 
 
 BAD_YAML = {
-    "unknown key in a class": ("model: {class_path: MLP, init_args: {widht: 3}}\ndata: Digits\n", "did you mean width?"),
+    "unknown key in a class": (
+        "model: {class_path: MLP, init_args: {widht: 3}}\ndata: Digits\n",
+        "did you mean width?",
+    ),
     "unknown key": ("model: MLP\ndata: Digits\ntrainr: {max_epochs: 3}\n", "did you mean trainer.max_epochs?"),
     "unclosed bracket": ("model: [MLP\n", "is no valid YAML"),
     "tab": ("model: MLP\ntrainer:\n\tmax_epochs: 3\n", "is no valid YAML"),
     "empty": ("", "it is empty"),
     "out of range": (
-        "model: MLP\ndata: {class_path: Digits, init_args: {corruption: {class_path: PartialLabels, init_args: {p: 7}}}}\n",
+        "{model: MLP, data: {class_path: Digits, init_args: "
+        "{corruption: {class_path: PartialLabels, init_args: {p: 7}}}}}",
         "label noise p must be in [0, 1], got 7",
     ),
 }
@@ -161,7 +180,16 @@ def test_printed_config_can_be_fed_back(capsys: pytest.CaptureFixture[str]) -> N
     """--print_config of a printed config prints it again, to the letter; configs compose left to right."""
     Path("data.yaml").write_text("class_path: Digits\ninit_args: {batch_size: 32}\n")
     Path("more.yaml").write_text("trainer: {max_epochs: 7}\n")
-    words = ["fit", "--config", "configs/quickstart.yaml", "--config", "more.yaml", "--data", "data.yaml", "--print_config"]
+    words = [
+        "fit",
+        "--config",
+        "configs/quickstart.yaml",
+        "--config",
+        "more.yaml",
+        "--data",
+        "data.yaml",
+        "--print_config",
+    ]
     with pytest.raises(SystemExit):
         main(words)
     first = capsys.readouterr().out
@@ -198,7 +226,7 @@ def test_a_run_leaves_its_record(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_name_means_one_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """Finished: said, exit 0, nothing changed; another config: exit 2 with the difference; without a name: a new run."""
+    """Finished: said, exit 0, unchanged; another config: exit 2 with the difference; without a name: a new run."""
     line = f"{FIT} --trainer.max_epochs 1"
     main(f"{line} --run one".split())
     before = {path: path.stat().st_mtime_ns for path in Path("runs/one").rglob("*")}
@@ -217,7 +245,9 @@ def test_a_name_means_one_run(capsys: pytest.CaptureFixture[str]) -> None:
 class Interruption(Callback):
     """Stops a run in the middle of an epoch, as a crash would."""
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
         """Crash in the third epoch."""
         if trainer.current_epoch == 2 and batch_idx == 4:
             raise RuntimeError("crash")
@@ -228,7 +258,7 @@ def test_an_unfinished_run_goes_on() -> None:
     line = f"{PROBED} --trainer.max_epochs 4 --data.corruption RandomLabels"
     main(f"{line} --run whole".split())
     command = build(f"{line} --run broken".split())
-    command.trainer.callbacks.insert(0, Interruption())
+    command.trainer.callbacks.insert(0, Interruption())  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="crash"):
         command.start()
     assert json.loads(Path("runs/broken/run.json").read_text())["status"] == "running"
@@ -241,7 +271,7 @@ def test_an_unfinished_run_goes_on() -> None:
 
 
 def test_a_checkpoint_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
-    """validate probes a stored network with its own config; test and predict need nothing else either."""
+    """Validate probes a stored network with its own config; test and predict need nothing else either."""
     main(f"{PROBED} --trainer.max_epochs 2 --model.depth 2 --run one".split())
     checkpoint = "runs/one/checkpoints/last.ckpt"
     main(["validate", "--ckpt_path", checkpoint, "--run", "checked"])
@@ -264,7 +294,17 @@ def test_options_beside_a_checkpoint_are_never_dropped(capsys: pytest.CaptureFix
     """They win (trainer, data, probes) or are refused (another architecture, another optimiser for fit)."""
     main(f"{FIT} --trainer.max_epochs 1 --run one".split())
     checkpoint = "runs/one/checkpoints/last.ckpt"
-    main(["fit", "--ckpt_path", checkpoint, "--trainer.max_epochs", "3", "--data.corruption", "RandomLabels", "--run", "on"])
+    main([
+        "fit",
+        "--ckpt_path",
+        checkpoint,
+        "--trainer.max_epochs",
+        "3",
+        "--data.corruption",
+        "RandomLabels",
+        "--run",
+        "on",
+    ])
     config = yaml.safe_load(Path("runs/on/config.yaml").read_text())
     assert (config["trainer"]["max_epochs"], config["model"]["init_args"]["width"]) == (3, 8)
     assert [float(row["epoch"]) for row in table("runs/on/metrics.csv")] == [2, 3]
