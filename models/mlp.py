@@ -26,9 +26,8 @@ def mlp(depth: int = 1, width: int = 512, inputs: int = 3 * 28 * 28, classes: in
         ValueError: If a size is out of range.
     """
     if depth < 0 or min(width, inputs, classes) < 1:
-        raise ValueError(
-            f"depth must be 0 or more, width, inputs and classes 1 or more; got {depth}, {width}, {inputs}, {classes}"
-        )
+        sizes = f"depth {depth}, width {width}, inputs {inputs}, classes {classes}"
+        raise ValueError(f"depth must be 0 or more, the other sizes 1 or more; got {sizes}")
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for layer in range(1, depth + 1):
         layers[f"fc{layer}"] = nn.Linear(inputs if layer == 1 else width, width)

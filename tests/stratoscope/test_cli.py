@@ -51,7 +51,7 @@ BAD_INPUT = [
     (f"{FIT} --model.widht 3", ["no option --model.widht", "did you mean --model.width?"]),
     (f"{FIT} --model.foo 3", ["no option --model.foo", "MLP takes depth, width"]),
     (f"{FIT} --model.width wide", ["--model.width", "expected a whole number", "got wide"]),
-    (f"{FIT} --model.width 0", ["width, inputs and classes 1 or more", "got 1, 0"]),
+    (f"{FIT} --model.width 0", ["the other sizes 1 or more", "width 0"]),
     (f"{FIT} --model.optimizer Adm", ["--model.optimizer: no class Adm", "did you mean Adam?"]),
     (f"{FIT} --trainer.max_epoch 3", ["no option --trainer.max_epoch", "did you mean --trainer.max_epochs?"]),
     (f"{FIT} --trainer.max_epochs many", ["--trainer.max_epochs", "expected a whole number or null", "got many"]),
