@@ -210,8 +210,8 @@ class LinearProbes(Callback):
         }
         for logger in trainer.loggers:
             logger.log_metrics({**accuracies, "epoch": float(epoch)}, step=trainer.global_step)
-            if hasattr(logger, "log_image"):
-                logger.log_image("separability", [str(folder / "separability.png")], step=trainer.global_step)
+            if log_image := getattr(logger, "log_image", None):  # W&B has it
+                log_image("separability", [str(folder / "separability.png")], step=trainer.global_step)
 
     def _print(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and self.table.rows:

@@ -29,8 +29,8 @@ class Digits(ImageDataModule):
         """Return the first 1,437 images and the last 360."""
         from sklearn.datasets import load_digits  # heavy
 
-        digits = load_digits()
-        grey = torch.from_numpy(np.rint(digits.images * 255 / 16).astype(np.uint8))
+        pixels, digit = (np.asarray(part) for part in load_digits(return_X_y=True))
+        grey = torch.from_numpy(np.rint(pixels.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8))
         image = pad(grey.repeat_interleave(3, 1).repeat_interleave(3, 2), (2, 2, 2, 2))[:, None].expand(-1, 3, -1, -1)
-        label = torch.from_numpy(digits.target)
+        label = torch.from_numpy(digit)
         return labelled(image[:-TEST].contiguous(), label[:-TEST]), labelled(image[-TEST:].contiguous(), label[-TEST:])

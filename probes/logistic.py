@@ -32,6 +32,7 @@ from torch import Tensor
 HISTORY = 12  # pairs kept by L-BFGS
 ROWS = 4096  # rows turned into float64 at a time
 TRIALS = 10  # steps tried by one line search
+ROUNDS = 3  # one in the precision of the features, the others in float64
 NEWTON = 20  # Newton steps on the bias, at most
 
 
@@ -101,13 +102,15 @@ def fit_logistic(
     target = (ridge * tolerance) ** 0.5
     spent = torch.zeros(labels.shape[0], dtype=torch.long, device=features.device)
     unsolved = torch.ones_like(spent, dtype=torch.bool)
-    for _ in range(3):
+    rounds = 0
+    while True:
         theta, iterations = _lbfgs(problem, theta, target, unsolved, max_iterations - int(spent.max()))
         spent += iterations
         certificate = problem.certify(theta)
         theta = certificate.theta.to(theta)
         unsolved = certificate.gap > tolerance
-        if not bool(unsolved.any()) or int(spent.max()) >= max_iterations:
+        rounds += 1
+        if not bool(unsolved.any()) or int(spent.max()) >= max_iterations or rounds == ROUNDS:
             break
         # What float32 cannot resolve (its gradient carries rounding of some 1e-7), float64 finishes.
         problem, theta, target = problem.double(), theta.double(), target / 2

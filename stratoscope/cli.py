@@ -104,7 +104,7 @@ class Command(LightningCLI):
         Raises:
             Refused: If the run or the checkpoint is of another config.
         """
-        config = self.config[self.subcommand]
+        config = self.config[str(self.subcommand)]
         self._dump_config()
         self.record = {
             key: self.config_dump[key]

@@ -79,10 +79,9 @@ def _unknown_option(found: re.Match[str], words: list[str]) -> str:
     prefix, _, name = where.rpartition(".")
     dotted = f"{prefix}." if prefix else ""
     given = _class_given(prefix, words)
-    if given and not (close := _nearest(name, parameters(given), dotted)):
-        return f"no option {where}; {given.__name__} takes {', '.join(parameters(given))}"
     if given:
-        return f"no option {where}{close}"
+        close = _nearest(name, parameters(given), dotted)
+        return f"no option {where}" + (close or f"; {given.__name__} takes {', '.join(parameters(given))}")
     if where.startswith("--"):
         return f"no option {where}{_nearest(where, _options())}"
     in_classes = {name for child in _named(words) for name in parameters(child)}

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from stratoscope.callbacks import LinearProbes
 from stratoscope.datamodules import Digits, RandomLabels
 from stratoscope.models import MLP
-from stratoscope.probes import LabelledFeatures, average_pool, separability
+from stratoscope.probes import LabelledFeatures, Separability, average_pool, separability
 
 
 class Somebody(LightningModule):
@@ -107,13 +107,13 @@ class FailingProbes(LinearProbes):
 
     failures = 0
 
-    def _fit(self, *args: Any) -> Any:
+    def _fit(self, tap: str, sets: dict[str, LabelledFeatures]) -> tuple[list[Separability], Tensor | None]:
         raise RuntimeError("in the middle")
 
-    def probe(self, *args: Any) -> None:
+    def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         """Measure, and survive."""
         with pytest.raises(RuntimeError, match="in the middle"):
-            super().probe(*args)
+            super().probe(trainer, pl_module, epoch)
         self.failures += 1
 
 

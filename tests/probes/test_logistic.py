@@ -40,7 +40,7 @@ def _problem(name: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> tu
     elif name == "binary":
         labels = draw(100, 2).argmax(1)
         features = draw(100, 5) + labels[:, None] * torch.linspace(0, 2, 5)
-    elif name == "many rows":  # more than are turned into float64 at a time
+    else:  # "many rows": more than are turned into float64 at a time
         labels = draw(4500, 3).argmax(1)
         features = draw(4500, 4) + torch.eye(3, 4)[labels]
     return _standardised(features).to(dtype), labels[None]
