@@ -34,6 +34,7 @@ from stratoscope.metrics_file import MetricsFile
 from stratoscope.refusal import Refused, one_line
 from stratoscope.run_directory import RunDirectory, different, new_name
 
+RECORDED = ("seed_everything", "threads", "trainer", "model", "data")  # what makes a run what it is
 COMMANDS = ("fit", "validate", "test", "predict")
 # Lightning's advertisements and announcements that the first line of a run says better
 NOISE = (
@@ -82,6 +83,8 @@ class Command(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options that are ours."""
+        threads = "CPU threads of each process; on a machine that is not idle, 1 is fastest. The default is torch's."
+        parser.add_argument("--threads", type=int | None, default=None, help=threads)
         parser.add_argument(
             "--run", type=str | None, default=None, help="Name of the run; the same name goes on with it."
         )
@@ -105,12 +108,13 @@ class Command(LightningCLI):
             Refused: If the run or the checkpoint is of another config.
         """
         config = self.config[str(self.subcommand)]
+        if config.threads is not None:
+            os.environ["OMP_NUM_THREADS"] = str(
+                config.threads
+            )  # for processes to be started, and for Lightning to keep
+            torch.set_num_threads(config.threads)
         self._dump_config()
-        self.record = {
-            key: self.config_dump[key]
-            for key in ("seed_everything", "trainer", "model", "data")
-            if key in self.config_dump
-        }
+        self.record = {key: self.config_dump[key] for key in RECORDED if key in self.config_dump}
         words = [self.subcommand or "", *(_short(config.get(key)) for key in ("model", "data"))]
         name = config.run or (None if _first() else os.environ.get("STRATOSCOPE_RUN")) or new_name(words)
         os.environ["STRATOSCOPE_RUN"] = name  # the processes this one starts share its run
@@ -263,6 +267,8 @@ def _check_numbers(config: Namespace) -> None:
         )
     if trainer.max_epochs is not None and (trainer.max_epochs == 0 or trainer.max_epochs < -1):
         raise Refused(f"--trainer.max_epochs must be 1 or more (or -1, without end), got {trainer.max_epochs}")
+    if config.threads is not None and config.threads < 1:
+        raise Refused(f"--threads must be 1 or more, got {config.threads}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     on_cpu = trainer.accelerator == "cpu" or (trainer.accelerator == "auto" and not torch.accelerator.is_available())
     devices = int(trainer.devices) if str(trainer.devices).isdecimal() else None

@@ -73,7 +73,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     for option, base in CLASSES.items():
         parser.add_argument(option, choices=sorted({child.__name__ for child in subclasses([base])}))
-    ours = {"--run", "--seed_everything"} | set(_nested("--trainer", [Trainer]))
+    ours = {"--run", "--seed_everything", "--threads"} | set(_nested("--trainer", [Trainer]))
     for option, base in CLASSES.items():
         if not option.endswith("+"):
             ours |= set(_nested(option, (c for c in subclasses([base]) if c.__module__.startswith("stratoscope."))))

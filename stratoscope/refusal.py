@@ -193,7 +193,17 @@ def _named(words: list[str]) -> list[type]:
 
 
 def _options() -> list[str]:
-    ours = ["--model", "--data", "--config", "--seed_everything", "--ckpt_path", "--run", "--runs", "--print_config"]
+    ours = [
+        "--model",
+        "--data",
+        "--config",
+        "--seed_everything",
+        "--ckpt_path",
+        "--run",
+        "--runs",
+        "--threads",
+        "--print_config",
+    ]
     return [*ours, *(f"--trainer.{name}" for name in parameters(Trainer))]
 
 

@@ -60,6 +60,7 @@ BAD_INPUT = [
     (f"{FIT} --trainer.accelerator gpu --trainer.devices 64", ["gpu"]),
     (f"{FIT} --trainer.accelerator tpuu", ["--trainer.accelerator", "tpuu", "cpu"]),
     (f"{FIT} --trainer.devices 99", ["--trainer.devices is 99 processes", "CPU cores"]),
+    (f"{FIT} --threads 0", ["--threads must be 1 or more, got 0"]),
     (f"{FIT} --trainer.devices 0", ["--trainer.devices must be 1 or more, got 0"]),
     (f"{FIT} --trainer.logger WandbLogge", ["--trainer.logger: no class WandbLogge", "did you mean WandbLogger?"]),
     (f"{FIT} --seed_everything soon", ["--seed_everything", "got soon"]),
