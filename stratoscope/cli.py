@@ -18,7 +18,7 @@ import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerStatus
@@ -139,6 +139,9 @@ class Command(LightningCLI):
             callbacks.append(LastCheckpoint(self.directory.path, self.record))
         if self.subcommand == "predict":
             callbacks.append(Predictions())
+        bar = config.enable_progress_bar is not False and sys.stderr.isatty()
+        if bar and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+            callbacks.append(TQDMProgressBar())  # beside Rich's there can be no second bar, for the probes
         own: dict[str, Any] = {
             "logger": [
                 MetricsFile(self.directory.path),
@@ -149,7 +152,7 @@ class Command(LightningCLI):
             # our data modules deal out the samples themselves, exactly
             "use_distributed_sampler": config.use_distributed_sampler
             and not isinstance(self.datamodule, ImageDataModule),
-            "enable_progress_bar": config.enable_progress_bar is not False and sys.stderr.isatty(),
+            "enable_progress_bar": bar,
             "enable_checkpointing": any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         }
         return super().instantiate_trainer(**own, **kwargs)
@@ -217,7 +220,11 @@ def build(args: Sequence[str]) -> Command:
             trainer_defaults={"max_epochs": 70, "num_sanity_val_steps": 0, "enable_model_summary": False},
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs={"prog": "stratoscope", "version": stratoscope.__version__},
+            parser_kwargs={
+                "description": "Train on true or corrupted data; know at every epoch what every layer knows.",
+                "prog": "stratoscope",
+                "version": stratoscope.__version__,
+            },
             save_config_callback=None,
             auto_configure_optimizers=False,
             args=words,
