@@ -84,12 +84,13 @@ class ProbeTable:
         console = Console()
         layers, epochs = self.unique("layer"), self.unique("epoch")
         prefix = shared_prefix(layers)
-        room = max(2, (console.width - max(len(layer) - len(prefix) for layer in layers) - 4) // 7)
+        widest = max(len(layer) - len(prefix) for layer in layers)
+        room = max(2, (console.width - widest - 4) // 9)  # a cell of "100.0~" takes 9 with its frame
         shown = evenly(epochs, room)
         for kind, split in self.panels():
             console.print(f"\n{title(kind, split)}, by epoch", highlight=False)
             table = Table()
-            table.add_column("layer")
+            table.add_column("layer", no_wrap=True)
             for epoch in shown:
                 table.add_column(str(epoch), justify="right", no_wrap=True)
             cells = self.cells(kind, split)
