@@ -1,7 +1,7 @@
 """Linear probes of every layer while a network trains (Alain & Bengio 2016), fitted to convergence at frozen epochs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import CombinedLoader, rank_zero_info
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.progress import tracked
@@ -37,7 +38,8 @@ TRAIN, TRUE, GIVEN = "train", "true", "given"
 class LinearProbes(Callback):
     """Fits a linear classifier to every chosen layer at initialisation and after epochs of training.
 
-    The network is frozen and left exactly as it was: training is bit for bit what it is without the callback. Works
+    The network is frozen and left exactly as it was: training is bit for bit what it is without the callback (unless
+    the data set itself keeps count, say with a generator of its own: reading samples is all that happens to it). Works
     with any LightningModule whose `forward` takes a batch of images. Batches are `(image, label)` or have the fields
     `image`, `given_label` and `true_label`; where given and true labels differ, both are probed. Probes are fitted on
     the training set and scored on it and on every validation set.
@@ -73,13 +75,16 @@ class LinearProbes(Callback):
         for name, number in {"ridge": ridge, "tolerance": tolerance}.items():
             if not number > 0:
                 raise ValueError(f"{name} must be above 0, got {number}")
-        if epochs is not None and min(epochs, default=0) < 0:
-            raise ValueError(f"epochs must be 0 or more, got {epochs}")
+        if epochs is not None and min(epochs, default=-1) < 0:
+            raise ValueError(f"epochs must be numbers from 0, got {epochs}")
+        if not taps:
+            raise ValueError("taps must name at least one layer, got none")
         self.taps, self.width, self.ridge, self.tolerance = taps, width, ridge, tolerance
         self.every_n_epochs, self.epochs = every_n_epochs, epochs
         self.train_samples, self.seed = train_samples, seed
         self.table = ProbeTable()
         self.weights: dict[str, Tensor] = {}  # of the last fits, to start the next ones from
+        self._stored_epoch = 0
 
     def due(self, epoch: int) -> bool:
         """Whether to probe after this number of epochs."""
@@ -96,8 +101,10 @@ class LinearProbes(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe the untrained network."""
-        if trainer.global_step == 0 and self.due(0):
-            self.probe(trainer, pl_module, 0)
+        if trainer.global_step == 0:
+            self.table, self.weights = ProbeTable(), {}
+            if self.due(0):
+                self.probe(trainer, pl_module, 0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe after an epoch."""
@@ -108,7 +115,7 @@ class LinearProbes(Callback):
         """Probe a stored network (`validate`)."""
         if trainer.state.fn == TrainerFn.VALIDATING:
             self.table, self.weights = ProbeTable(), {}  # not those that the checkpoint remembers
-            self.probe(trainer, pl_module, _epoch_of(trainer.ckpt_path))
+            self.probe(trainer, pl_module, self._stored_epoch)
             self._print(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -170,15 +177,14 @@ class LinearProbes(Callback):
             TypeError: If a set cannot be read by index.
         """
         loaders = {TRAIN: _training_loader(trainer)}
-        held_out = trainer.val_dataloaders
-        held_out = held_out if isinstance(held_out, list) else [] if held_out is None else [held_out]
+        held_out = _held_out_loaders(trainer)
         for number, loader in enumerate(held_out):
             loaders["test" if len(held_out) == 1 else f"test{number}"] = loader
         sets = {}
         for split, loader in loaders.items():
             if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
                 raise TypeError(f"LinearProbes needs a DataLoader over an indexed data set for {split}, got {loader!r}")
-            indices = list(range(len(loader.dataset)))  # type: ignore[arg-type]
+            indices = _samples(loader)
             if split == TRAIN and self.train_samples is not None:
                 draws = np.random.PCG64(self.seed).random_raw(len(indices))
                 indices = sorted(np.argsort(draws, kind="stable")[: self.train_samples].tolist())
@@ -218,12 +224,22 @@ class LinearProbes(Callback):
             self.table.print()
 
     def state_dict(self) -> dict[str, Any]:
-        """Results and weights so far, as plain values and tensors."""
-        return {"rows": self.table.rows, "weights": self.weights}
+        """Results and weights so far, and what they depend on, as plain values and tensors."""
+        return {"rows": self.table.rows, "weights": self.weights, "settings": self._settings()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from an earlier state."""
-        self.table, self.weights = ProbeTable(state_dict["rows"]), state_dict["weights"]
+        """Go on from an earlier state; results of other settings do not belong into this table."""
+        if state_dict["settings"] == self._settings():
+            self.table, self.weights = ProbeTable(state_dict["rows"]), state_dict["weights"]
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note how many epochs a stored network was trained for."""
+        progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {})
+        self._stored_epoch = int(progress.get("current", {}).get("processed", 0))
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("taps", "width", "ridge", "tolerance", "train_samples", "seed")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -233,10 +249,49 @@ class _Set:
 
 
 def _training_loader(trainer: Trainer) -> Any:
+    """The training loader, also where there is no training.
+
+    Raises:
+        ValueError: If there is none.
+    """
     if trainer.state.fn == TrainerFn.FITTING:
-        return trainer.train_dataloader
-    source = trainer.datamodule or trainer.lightning_module  # type: ignore[attr-defined]
+        loaders = CombinedLoader(trainer.train_dataloader).flattened
+        if len(loaders) == 1:
+            return loaders[0]
+        raise ValueError(f"LinearProbes needs one training loader, got {len(loaders)}")
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    if datamodule is not None:
+        datamodule.setup("fit")
+    source = datamodule or trainer.lightning_module
+    if not is_overridden("train_dataloader", source):
+        raise ValueError("LinearProbes needs the training set to fit on: validate with a data module that has one")
     return source.train_dataloader()
+
+
+def _held_out_loaders(trainer: Trainer) -> list[Any]:
+    """The validation loaders, which Lightning may not have asked for yet."""
+    loaders = trainer.val_dataloaders
+    if loaders is None and trainer.state.fn == TrainerFn.FITTING:
+        source = trainer.fit_loop.epoch_loop.val_loop._data_source
+        loaders = source.dataloader() if source.is_defined() else None
+    return [] if loaders is None else CombinedLoader(loaders).flattened
+
+
+def _samples(loader: DataLoader[Any]) -> list[int]:
+    """Which samples of its data set a loader gives, without asking its sampler, which may draw.
+
+    Raises:
+        TypeError: If that cannot be known.
+    """
+    sampler, size = loader.sampler, len(loader.dataset)  # type: ignore[arg-type]
+    sampler = getattr(
+        getattr(sampler, "dataset", None), "_sampler", sampler
+    )  # as Lightning wraps it
+    if isinstance(indices := getattr(sampler, "indices", None), Sequence):
+        return sorted(int(index) for index in indices)
+    if isinstance(sampler, DistributedSampler) or not isinstance(sampler, Sized) or len(sampler) == size:
+        return list(range(size))
+    raise TypeError(f"LinearProbes cannot tell which {len(sampler)} of {size} samples {type(sampler).__name__} takes")
 
 
 def _blocks(loader: DataLoader[Any], blocks: list[list[int]]) -> DataLoader[Any]:
@@ -246,6 +301,8 @@ def _blocks(loader: DataLoader[Any], blocks: list[list[int]]) -> DataLoader[Any]
         batch_sampler=blocks,
         collate_fn=loader.collate_fn,
         num_workers=loader.num_workers,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
         generator=torch.Generator(),
     )
 
@@ -275,11 +332,3 @@ def _labels(shard: Shard, data: dict[str, Tensor], count: int) -> dict[str, Tens
         everywhere = [shard.gather(own, count, item) for item in range(shard.ranks)]
         labels[kind] = next(label for label in everywhere if label is not None)
     return labels
-
-
-def _epoch_of(checkpoint: Any) -> int:
-    """Number of finished epochs of a Lightning checkpoint; 0 for weights without a history."""
-    if not checkpoint:
-        return 0
-    progress = torch.load(checkpoint, map_location="cpu", weights_only=True).get("loops", {}).get("fit_loop", {})
-    return int(progress.get("epoch_progress", {}).get("current", {}).get("processed", 0))

@@ -89,8 +89,9 @@ def separability(
         `failed`, and no weights.
     """
     kinds = list(fitted_on.labels)
-    if bad := [split for split, data in scored_on.items() if not bool(torch.isfinite(data.features).all())]:
-        return _failed(kinds, scored_on, f"features of the {', '.join(bad)} set contain NaN or infinity"), None
+    for split, data in scored_on.items():
+        if not bool(torch.isfinite(data.features).all()):
+            return _failed(kinds, scored_on, f"features of the {split} set contain NaN or infinity"), None
     train = Standardisation.fit(fitted_on.features)
     try:
         fits = fit_logistic(

@@ -28,7 +28,8 @@ class Standardisation:
         mean = torch.stack([rows.double().sum(0) for rows in features.split(ROWS)]).sum(0) / n
         squares = torch.stack([(rows.double() - mean).square().sum(0) for rows in features.split(ROWS)]).sum(0)
         deviation = (squares / n).sqrt()
-        rounding = 8 * torch.finfo(features.dtype).eps * mean.abs()
+        kind = torch.finfo(features.dtype)
+        rounding = 8 * kind.eps * mean.abs() + kind.tiny
         inverse_scale = torch.where(deviation > rounding, 1 / deviation, 0.0)
         return cls(mean.to(features.dtype), inverse_scale.to(features.dtype))
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, SubsetRandomSampler, TensorDataset
 
 from stratoscope.callbacks import LinearProbes
 from stratoscope.datamodules import Digits, RandomLabels
@@ -39,7 +39,7 @@ class Somebody(LightningModule):
         """Cross-entropy."""
         return nn.functional.cross_entropy(self(batch[0]), batch[1])
 
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: list[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Nothing to measure."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -205,9 +205,7 @@ def test_probes_are_fitted_on_a_fixed_random_part(tmp_path: Path) -> None:
     assert len({row["correct"] for row in found if row["split"] == "train"}) == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "epochs"), [({"every_n_epochs": 2}, [0, 2, 4]), ({"epochs": [1, 3]}, [1, 3]), ({"epochs": []}, [])]
-)
+@pytest.mark.parametrize(("options", "epochs"), [({"every_n_epochs": 2}, [0, 2, 4]), ({"epochs": [1, 3]}, [1, 3])])
 def test_probes_run_when_they_are_due(tmp_path: Path, options: dict[str, Any], epochs: list[int]) -> None:
     """At initialisation and every n epochs, or exactly at the listed ones."""
     probes = LinearProbes("input", **options)
@@ -222,7 +220,9 @@ def test_probes_run_when_they_are_due(tmp_path: Path, options: dict[str, Any], e
         ({"ridge": 0.0}, "ridge must be above 0, got 0.0"),
         ({"ridge": math.nan}, "ridge must be above 0, got nan"),
         ({"every_n_epochs": 0}, "every_n_epochs must be 1 or more, got 0"),
-        ({"epochs": [-1]}, r"epochs must be 0 or more, got \[-1\]"),
+        ({"epochs": [-1]}, r"epochs must be numbers from 0, got \[-1\]"),
+        ({"epochs": []}, r"epochs must be numbers from 0, got \[\]"),
+        ({"taps": []}, "taps must name at least one layer"),
         ({"train_samples": -5}, "train_samples must be 1 or more, got -5"),
         ({"tolerance": -1e-6}, "tolerance must be above 0"),
     ],
@@ -255,3 +255,65 @@ def test_batches_of_another_form_are_named(tmp_path: Path) -> None:
     """A loader of dictionaries is refused with what would be right."""
     with pytest.raises(TypeError, match=r"needs batches \(image, label\).*got dict"):
         trainer(tmp_path, LinearProbes(), limit_val_batches=0).fit(Somebody(), DataLoader(Dictionaries()), loader())
+
+
+def test_a_subset_sampler_decides_the_set(tmp_path: Path) -> None:
+    """Train and test loaders that share a data set and differ in their samplers are different sets."""
+    data = loader(300).dataset
+    train = DataLoader(data, batch_size=16, sampler=SubsetRandomSampler(range(40)))
+    held_out = DataLoader(data, batch_size=16, sampler=SubsetRandomSampler(range(200, 300)))
+    trainer(tmp_path, LinearProbes("input"), epochs=1).fit(Somebody(), train, held_out)
+    assert {(row["split"], row["count"]) for row in rows(tmp_path)} == {("train", "40"), ("test", "100")}
+
+
+def test_a_sampler_of_unknown_samples_is_refused(tmp_path: Path) -> None:
+    """A sampler that takes some samples without saying which is named."""
+    some = RandomSampler(loader().dataset, num_samples=10)  # type: ignore[arg-type]
+    train = DataLoader(loader().dataset, sampler=some)
+    with pytest.raises(TypeError, match="cannot tell which 10 of 150 samples RandomSampler takes"):
+        trainer(tmp_path, LinearProbes("input"), limit_val_batches=0).fit(Somebody(), train, loader())
+
+
+def test_the_test_set_is_probed_when_validation_is_rare(tmp_path: Path) -> None:
+    """Also before Lightning has asked for the validation loaders, and with several of them, by number."""
+    run = trainer(tmp_path, LinearProbes("input"), check_val_every_n_epoch=2)
+    run.fit(Somebody(), loader(), [loader(90, shuffle=False), loader(60, shuffle=False)])
+    keys = [(row["epoch"], row["split"], row["count"]) for row in rows(tmp_path)]
+    assert keys == [(e, s, n) for e in "012" for s, n in (("train", "150"), ("test0", "90"), ("test1", "60"))]
+
+
+class LateData(LightningDataModule):
+    """A data module that makes its training set for fit only."""
+
+    def setup(self, stage: str) -> None:
+        """Make what the stage needs."""
+        if stage == "fit":
+            self.train = loader()
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """The training set."""
+        return self.train
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The held-out set."""
+        return loader(90, shuffle=False)
+
+
+def test_validate_probes_anybodys_network(tmp_path: Path) -> None:
+    """With a data module it probes; without any training set it says what is missing."""
+    run = trainer(tmp_path, LinearProbes("first"))
+    run.validate(Somebody(), datamodule=LateData(), verbose=False)
+    assert [(row["epoch"], row["split"]) for row in rows(tmp_path)] == [("0", "train"), ("0", "test")]
+    with pytest.raises(ValueError, match="needs the training set to fit on"):
+        trainer(tmp_path, LinearProbes("first")).validate(Somebody(), loader(90, shuffle=False), verbose=False)
+
+
+def test_a_second_fit_has_a_table_of_its_own(tmp_path: Path) -> None:
+    """A callback used again forgets the first network, and so do other settings those of a checkpoint."""
+    probes = LinearProbes("first")
+    fit(tmp_path, probes, epochs=2)
+    fit(tmp_path, probes, epochs=1)
+    assert probes.table.unique("epoch") == [0, 1]
+    other = LinearProbes("first", ridge=0.5)
+    other.load_state_dict(probes.state_dict())
+    assert other.table.rows == []
