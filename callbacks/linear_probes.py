@@ -284,9 +284,7 @@ def _samples(loader: DataLoader[Any]) -> list[int]:
         TypeError: If that cannot be known.
     """
     sampler, size = loader.sampler, len(loader.dataset)  # type: ignore[arg-type]
-    sampler = getattr(
-        getattr(sampler, "dataset", None), "_sampler", sampler
-    )  # as Lightning wraps it
+    sampler = getattr(getattr(sampler, "dataset", None), "_sampler", sampler)  # as Lightning wraps it
     if isinstance(indices := getattr(sampler, "indices", None), Sequence):
         return sorted(int(index) for index in indices)
     if isinstance(sampler, DistributedSampler) or not isinstance(sampler, Sized) or len(sampler) == size:

@@ -70,7 +70,8 @@ class CIFAR10(ImageDataModule):
         source = datasets.CIFAR10
         archive, unpacked = self.root / source.filename, self.root / source.base_folder
         if archive.is_file() and not unpacked.is_dir():
-            _verify(archive, source.tgz_md5)
+            if not self.download:  # which fetches a damaged archive anew
+                _verify(archive, source.tgz_md5)
         elif unpacked.is_dir():
             for name, md5 in [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]:
                 _verify(unpacked / name, md5)
@@ -99,6 +100,10 @@ def _verify(file: Path, md5: str) -> None:
     from torchvision.datasets.utils import check_integrity
 
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing: unpack the archive again")
+        raise FileNotFoundError(
+            f"{file} is missing: delete the folder, and it is unpacked again from the archive beside it"
+        )
     if not check_integrity(str(file), md5):
-        raise ValueError(f"{file} is damaged: its md5 is not {md5}; delete it and download it again")
+        raise ValueError(
+            f"{file} is damaged: its md5 is not {md5}; delete it (or the folder, if the archive is beside it)"
+        )

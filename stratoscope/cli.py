@@ -27,12 +27,14 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import stratoscope
 from stratoscope.callbacks import LinearProbes, Predictions
-from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, load_checkpoint
+from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, finished_epochs, load_checkpoint
 from stratoscope.completion import PrintCompletion
 from stratoscope.datamodules import ImageDataModule
 from stratoscope.metrics_file import MetricsFile
+from stratoscope.models import Classifier
+from stratoscope.probes import frozen
 from stratoscope.refusal import Refused, one_line
-from stratoscope.run_directory import RunDirectory, different, new_name
+from stratoscope.run_directory import RunDirectory, different
 
 RECORDED = ("seed_everything", "threads", "trainer", "model", "data")  # what makes a run what it is
 COMMANDS = ("fit", "validate", "test", "predict")
@@ -109,26 +111,37 @@ class Command(LightningCLI):
         """
         config = self.config[str(self.subcommand)]
         if config.threads is not None:
-            os.environ["OMP_NUM_THREADS"] = str(
-                config.threads
-            )  # for processes to be started, and for Lightning to keep
+            # in the environment for processes to be started, and so that Lightning keeps it
+            os.environ["OMP_NUM_THREADS"] = str(config.threads)
             torch.set_num_threads(config.threads)
         self._dump_config()
         self.record = {key: self.config_dump[key] for key in RECORDED if key in self.config_dump}
-        words = [self.subcommand or "", *(_short(config.get(key)) for key in ("model", "data"))]
-        name = config.run or (None if _first() else os.environ.get("STRATOSCOPE_RUN")) or new_name(words)
-        os.environ["STRATOSCOPE_RUN"] = name  # the processes this one starts share its run
-        self.directory = RunDirectory(config.runs, name)
-        if changes := self.directory.differences(self.record):
+        self.asked = {"command": self.subcommand, "ckpt_path": config.ckpt_path}
+        words = [str(self.subcommand), *(_short(config.get(key)) for key in ("model", "data"))]
+        name = config.run if _first() else os.environ.get("STRATOSCOPE_RUN", config.run)
+        self.directory = RunDirectory(config.runs, name, words)
+        os.environ["STRATOSCOPE_RUN"] = self.directory.path.name  # the processes this one starts share its run
+        if changes := self.directory.differences(self.record, self.asked):
             raise Refused(f"run {name} has another config: {'; '.join(changes)}; give this one another --run")
-        self.resumes = self.directory.config_file.is_file()
-        if self.resumes and self.subcommand == "fit" and not config.ckpt_path:
-            config.ckpt_path = str(self.directory.last_checkpoint) if self.directory.last_checkpoint else None
-        elif self.subcommand == "fit" and config.ckpt_path:
-            stored = load_checkpoint(config.ckpt_path).get(CONFIG)
+        if self.subcommand == "fit":
+            self._find_checkpoint(config)
+        self.notes = _prepare_wandb(config.trainer, self.directory)
+
+    def _find_checkpoint(self, config: Namespace) -> None:
+        """Go on from the run's own last checkpoint, or from one that fits what is asked for.
+
+        Raises:
+            Refused: If it holds another model, or has all the epochs already.
+        """
+        if last := self.directory.last_checkpoint if self.directory.begun else None:
+            config.ckpt_path = str(last)
+        elif config.ckpt_path:
+            checkpoint = load_checkpoint(config.ckpt_path)
+            stored, done, epochs = checkpoint.get(CONFIG), finished_epochs(checkpoint), config.trainer.max_epochs
             if stored and (changes := different(stored["model"], self.record["model"], "model")):
                 raise Refused(f"--ckpt_path: fit goes on with the model it was saved with; {'; '.join(changes)}")
-        _prepare_wandb(config.trainer, self.directory)
+            if epochs is not None and 0 < epochs <= done:
+                raise Refused(f"--trainer.max_epochs is {epochs}, but the checkpoint has {done} epochs behind it")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the run directory."""
@@ -137,7 +150,7 @@ class Command(LightningCLI):
         callbacks = _as_list(config.callbacks)
         if fits and config.enable_checkpointing is not False and not config.fast_dev_run:
             callbacks.append(LastCheckpoint(self.directory.path, self.record))
-        if self.subcommand == "predict":
+        if self.subcommand == "predict" and isinstance(self.model, Classifier):
             callbacks.append(Predictions())
         bar = config.enable_progress_bar is not False and sys.stderr.isatty()
         if bar and not any(isinstance(callback, ProgressBar) for callback in callbacks):
@@ -153,7 +166,8 @@ class Command(LightningCLI):
             "use_distributed_sampler": config.use_distributed_sampler
             and not isinstance(self.datamodule, ImageDataModule),
             "enable_progress_bar": bar,
-            "enable_checkpointing": any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+            "enable_checkpointing": config.enable_checkpointing is not False
+            and any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         }
         return super().instantiate_trainer(**own, **kwargs)
 
@@ -174,18 +188,40 @@ class Command(LightningCLI):
         if _first():
             self.datamodule.prepare_data()
         self.datamodule.setup()
-        image = next(iter(self.datamodule.val_dataloader())).image[:2]
         self.datamodule.train_dataloader()
+        image = next(iter(self.datamodule.val_dataloader())).image[:2]
+        if isinstance(self.model, Classifier):
+            self._check_network(image)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, LinearProbes):
                 callback.choose_taps(self.model, image)
+                last = self.trainer.max_epochs
+                if self.subcommand == "fit" and last and last > 0 and not any(map(callback.due, range(last + 1))):
+                    raise Refused(f"--trainer.callbacks.epochs: none of {callback.epochs} comes in {last} epochs")
+
+    def _check_network(self, image: torch.Tensor) -> None:
+        """Run the network on two images, and make its optimiser.
+
+        Raises:
+            Refused: If it takes other images or gives too few logits.
+        """
+        shape, classes = tuple(image.shape[1:]), self.datamodule.classes
+        try:
+            with frozen(self.model):
+                logits = self.model(image)
+        except RuntimeError as error:
+            raise Refused(f"--model: {type(self.model).__name__} takes no images of {shape}: {error}") from error
+        if logits.shape[1] < classes:
+            raise Refused(f"--model.classes: the network has {logits.shape[1]} logits, the data {classes} classes")
+        self.model.configure_optimizers()
 
     def start(self) -> None:
         """Make the run directory and run."""
         subcommand = str(self.subcommand)
         if _first():
-            self.directory.claim(self.record, exclusive=self._get(self.config, "run") is None)
-            self._announce()
+            going_on = self.directory.begun
+            self.directory.claim(self.record, self.asked)
+            self._announce(going_on)
         super()._run_subcommand(subcommand)
         if _first() and self.trainer.state.status == TrainerStatus.FINISHED and not self.trainer.received_sigterm:
             self.directory.finish()
@@ -193,15 +229,16 @@ class Command(LightningCLI):
             if (picture := self.directory.path / "separability.png").is_file():
                 _say(f"picture: {picture}")
 
-    def _announce(self) -> None:
+    def _announce(self, going_on: bool) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         trainer = self.trainer
-        what = "going on in" if self.resumes else "run directory"
-        _say(f"{what} {self.directory.path}")
+        _say(f"{'going on in' if going_on else 'run directory'} {self.directory.path}")
         if isinstance(self.datamodule, ImageDataModule):
             _say(self.datamodule.summary())
         place = f"{trainer.num_devices} x {trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}"
         _say(f"{type(self.model).__name__}: {parameters:,} parameters, on {place} ({torch.get_num_threads()} threads)")
+        for note in self.notes:
+            _say(note)
 
 
 def build(args: Sequence[str]) -> Command:
@@ -214,7 +251,8 @@ def build(args: Sequence[str]) -> Command:
         Refused: If the input cannot be run.
         SystemExit: After --help, --version and the like.
     """
-    words = _with_checkpoint_config([_shipped(word, before) for word, before in zip(args, ["", *args], strict=False)])
+    shipped = [_shipped(word, before) for word, before in zip(args, ["", *args], strict=False)]
+    words = _with_checkpoint_config(_configs_first(shipped))
     try:
         command = Command(
             trainer_defaults={"max_epochs": 70, "num_sanity_val_steps": 0, "enable_model_summary": False},
@@ -255,15 +293,15 @@ def main(args: Sequence[str] | None = None) -> None:
     _quieten()
     try:
         command = build(words)
+        if command.directory.finished:
+            _say(f"run {command.directory.path} is already finished; to run it again give another --run")
+            return
+        command.start()
     except Refused as refusal:
         if debug:
             raise
         print(f"stratoscope: {refusal}", file=sys.stderr)
         raise SystemExit(2) from None
-    if command.directory.finished:
-        _say(f"run {command.directory.path} is already finished; to run it again give another --run")
-        return
-    command.start()
 
 
 def _check_numbers(config: Namespace) -> None:
@@ -274,6 +312,13 @@ def _check_numbers(config: Namespace) -> None:
         )
     if trainer.max_epochs is not None and (trainer.max_epochs == 0 or trainer.max_epochs < -1):
         raise Refused(f"--trainer.max_epochs must be 1 or more (or -1, without end), got {trainer.max_epochs}")
+    if trainer.max_epochs is None and trainer.max_steps == -1 and trainer.max_time is None:
+        raise Refused("--trainer.max_epochs is null: training needs an end, or -1 to have none")
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
+        if (number := trainer[name]) is not None and number < 1:
+            raise Refused(f"--trainer.{name} must be 1 or more, got {number}")
+    if trainer.limit_train_batches == 0:
+        raise Refused("--trainer.limit_train_batches is 0: there would be nothing to train on")
     if config.threads is not None and config.threads < 1:
         raise Refused(f"--threads must be 1 or more, got {config.threads}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -299,6 +344,19 @@ def _shipped(word: str, before: str) -> str:
     return word
 
 
+def _configs_first(words: list[str]) -> list[str]:
+    """Put the configs, in their order, before the other options, so that these win wherever they stand."""
+    configs, others, rest = [], [], iter(words)
+    for word in rest:
+        if word in {"--config", "-c"}:
+            configs += [word, *([value] if (value := next(rest, None)) is not None else [])]
+        elif word.startswith(("--config=", "-c=")):
+            configs.append(word)
+        else:
+            others.append(word)
+    return [*others[:1], *configs, *others[1:]] if others and others[0] in COMMANDS else words
+
+
 def _with_checkpoint_config(words: list[str]) -> list[str]:
     """Put the config stored in the checkpoint of `--ckpt_path` before the other options, so that these win.
 
@@ -321,8 +379,9 @@ def _short(config: Any) -> str:
     return str(config.class_path).rsplit(".", 1)[-1] if config else ""
 
 
-def _prepare_wandb(trainer: Namespace, directory: RunDirectory) -> None:
-    """Give W&B the run's name and directory; without an API key it writes offline."""
+def _prepare_wandb(trainer: Namespace, directory: RunDirectory) -> list[str]:
+    """Give W&B the run's name and directory; without an API key it writes offline, which the user is to be told."""
+    notes = []
     for logger in _as_list(trainer.logger):
         if not isinstance(logger, Namespace) or not logger.class_path.endswith(".WandbLogger"):
             continue
@@ -333,7 +392,9 @@ def _prepare_wandb(trainer: Namespace, directory: RunDirectory) -> None:
         given.project = "stratoscope" if given.project in {None, "lightning_logs"} else given.project
         if not given.offline and os.environ.get("WANDB_MODE", "online") == "online" and not _wandb_key():
             given.offline, given.mode = True, "offline"
-            _say(f"W&B has no API key here and writes offline; later: wandb sync {directory.path}/wandb/offline-run-*")
+            where = f"{directory.path}/wandb/offline-run-*"
+            notes.append(f"W&B has no API key here and writes offline; later: wandb sync {where}")
+    return notes
 
 
 def _wandb_key() -> bool:

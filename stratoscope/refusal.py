@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from pathlib import Path
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
@@ -17,6 +18,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from stratoscope.datamodules import Corruption
 
 BASES = (LightningModule, LightningDataModule, Corruption, Callback, Logger, Optimizer, LRScheduler)
+OPTIONS: dict[str, type] = {
+    "--model": LightningModule,
+    "--data": LightningDataModule,
+    "--data.corruption": Corruption,
+    "--trainer.callbacks": Callback,
+    "--trainer.logger": Logger,
+}
 TYPES = {"NoneType": "null", "bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
 # lines of jsonargparse's tree that say nothing about the input
 FRAME = re.compile(
@@ -39,10 +47,10 @@ def one_line(message: str, words: list[str]) -> str:
     Returns:
         The line, without a prefix.
     """
-    for pattern, say in RULES:
-        if found := re.search(pattern, message, re.DOTALL):
-            return say(found, words)
-    return _wrong_value(message, words)
+    said = next(
+        (say(found, words) for pattern, say in RULES if (found := re.search(pattern, message, re.DOTALL))), None
+    )
+    return " ".join((said or _wrong_value(message, words)).split())
 
 
 def subclasses(bases: Iterable[type]) -> Iterator[type]:
@@ -76,6 +84,8 @@ def _command_missing(found: re.Match[str], words: list[str]) -> str:
 
 def _unknown_option(found: re.Match[str], words: list[str]) -> str:
     where = _where(found[1].split("=")[0], words)
+    if where in words[1:] and not where.startswith("-"):
+        return f"{where} is no option; options start with --"
     prefix, _, name = where.rpartition(".")
     dotted = f"{prefix}." if prefix else ""
     given = _class_given(prefix, words)
@@ -101,6 +111,8 @@ def _missing(found: re.Match[str], words: list[str]) -> str:
 
 
 def _no_class(found: re.Match[str], words: list[str]) -> str:
+    if found[1].endswith((".yaml", ".yml")):
+        return f"no file {found[1]}"
     names = [child.__name__ for child in subclasses(BASES)]
     option = next((option for option, value in _pairs(words) if value == found[1]), "")
     return f"{option}: ".removeprefix(": ") + f"no class {found[1]}{_nearest(found[1], names)}"
@@ -182,14 +194,23 @@ def _where(key: str, words: list[str]) -> str:
 
 
 def _class_given(option: str, words: list[str]) -> type | None:
+    """The class an option holds, from the command line or else from the configs."""
     value = next((value for name, value in _pairs(words) if name == option), None)
-    return next((child for child in subclasses(BASES) if child.__name__ == value), None)
+    base = OPTIONS.get(option.removesuffix("+"))
+    return next((child for child in subclasses(BASES) if child.__name__ == value), None) or next(
+        (child for child in _named(words) if base and issubclass(child, base) and _mentioned(child, words)), None
+    )
 
 
 def _named(words: list[str]) -> list[type]:
-    """Classes named anywhere on the command line, or any class if only configs are."""
-    parts = {part for word in words for part in re.split(r"\W+", word)}
-    return [child for child in subclasses(BASES) if child.__name__ in parts] or list(subclasses(BASES))
+    """Classes named on the command line or in its configs, or any class if there is none."""
+    return [child for child in subclasses(BASES) if _mentioned(child, words)] or list(subclasses(BASES))
+
+
+def _mentioned(child: type, words: list[str]) -> bool:
+    files = [Path(value) for option, value in _pairs(words) if option in {"--config", "-c"}]
+    texts = [file.read_text(errors="replace") for file in files if file.is_file()]
+    return any(re.search(rf"\b{child.__name__}\b", text) for text in [*words, *texts])
 
 
 def _options() -> list[str]:

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 
 import stratoscope
 from stratoscope.callbacks.atomic import replacing
+from stratoscope.refusal import Refused
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 RECORDED = [
@@ -38,24 +40,31 @@ class RunDirectory:
 
     Args:
         folder: Folder of all runs.
-        name: Name of the run.
+        name: Name of the run; None makes one that no other run has.
+        words: What a name that is made says besides date and time.
 
     Raises:
-        ValueError: If the name could lead out of the folder.
+        Refused: If the name could lead out of the folder, or is that of something else than a run.
     """
 
-    def __init__(self, folder: str, name: str) -> None:
+    def __init__(self, folder: str, name: str | None, words: Sequence[str] = ()) -> None:
+        self.named = name is not None
+        name = new_name(words) if name is None else name
         if not NAME.fullmatch(name):
-            raise ValueError(
+            raise Refused(
                 f"--run must be letters, digits, '.', '_' and '-', starting with a letter or digit; got {name!r}"
             )
         self.path = Path(folder).expanduser() / name
         self.config_file, self.record_file = self.path / "config.yaml", self.path / "run.json"
+        self.record: dict[str, Any] = {}
+        self.config: dict[str, Any] = {}
+        if self.named and self.path.exists():
+            self._read()
 
     @property
     def finished(self) -> bool:
         """Whether the run has ended as it should."""
-        return self._record().get("status") == "finished"
+        return self.record.get("status") == "finished"
 
     @property
     def last_checkpoint(self) -> Path | None:
@@ -63,47 +72,66 @@ class RunDirectory:
         file = self.path / "checkpoints" / "last.ckpt"
         return file if file.is_file() else None
 
-    def differences(self, config: dict[str, Any]) -> list[str]:
-        """How a config differs from the one this run was started with; nothing if the run is new."""
-        if not self.config_file.is_file():
-            return []
-        return different(yaml.safe_load(self.config_file.read_text()), config)
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run of this name to go on with."""
+        return bool(self.record)
 
-    def claim(self, config: dict[str, Any], exclusive: bool) -> None:
+    def differences(self, config: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+        """How this run differs from what is asked for now; nothing if the run is new.
+
+        Args:
+            config: The full config.
+            asked: The command and what it was given beside the config.
+        """
+        if not self.begun:
+            return []
+        return different(self.record.get("asked"), asked) + different(self.config, config)
+
+    def claim(self, config: dict[str, Any], asked: dict[str, Any]) -> None:
         """Make the directory and write config and record.
 
         Args:
             config: The full config.
-            exclusive: Whether the directory must not be there yet.
+            asked: The command and what it was given beside the config.
 
         Raises:
-            FileExistsError: If it is there and must not be.
+            Refused: If the directory cannot be written, or appeared in the meantime.
         """
-        self.path.mkdir(parents=True, exist_ok=not exclusive)
-        with replacing(self.config_file) as part:
-            part.write_text(yaml.safe_dump(config, sort_keys=False))
-        record = {"status": "running", "started": _now(), **self._record(), "versions": _versions(), "code": _code()}
-        self._write({**record, "commands": [*record.get("commands", []), shlex.join(sys.argv)]})
+        try:
+            self.path.mkdir(parents=True, exist_ok=self.named)
+            with replacing(self.config_file) as part:
+                part.write_text(yaml.safe_dump(config, sort_keys=False))
+            begun = {"status": "running", "started": _now(), **self.record, "asked": asked}
+            commands = [*begun.get("commands", []), shlex.join(sys.argv)]
+            self._write({**begun, "versions": _versions(), "code": _code(), "commands": commands})
+        except OSError as error:
+            raise Refused(f"cannot write the run directory {self.path}: {error.strerror}") from error
 
     def finish(self) -> None:
         """Record that the run has ended as it should."""
-        self._write({**self._record(), "status": "finished", "ended": _now()})
+        self._write({**self.record, "status": "finished", "ended": _now()})
 
-    def _record(self) -> dict[str, Any]:
-        if not self.record_file.is_file():
-            return {}
-        record: dict[str, Any] = json.loads(self.record_file.read_text())
-        return record
+    def _read(self) -> None:
+        try:
+            self.record = json.loads(self.record_file.read_text())
+            self.config = yaml.safe_load(self.config_file.read_text())
+            if not isinstance(self.record, dict) or not isinstance(self.config, dict):
+                raise ValueError("not a mapping")
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            what = "is no run of stratoscope, or its config.yaml or run.json is damaged"
+            raise Refused(f"--run: {self.path} {what}; give another name") from error
 
     def _write(self, record: dict[str, Any]) -> None:
+        self.record = record
         with replacing(self.record_file) as part:
             part.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def new_name(words: list[str]) -> str:
-    """A name no other run has, which sorts by time: local date and time, words, four random digits."""
+def new_name(words: Sequence[str]) -> str:
+    """A name no other run has, which sorts by time: local date and time, words, random digits."""
     # not from a seeded generator: two runs of one command must differ
-    return "_".join([datetime.now().strftime("%Y-%m-%d_%H-%M-%S"), *words, os.urandom(2).hex()])
+    return "_".join([datetime.now().strftime("%Y-%m-%d_%H-%M-%S"), *words, os.urandom(4).hex()])
 
 
 def different(before: Any, now: Any, key: str = "") -> list[str]:

@@ -93,6 +93,19 @@ BAD_INPUT = [
     (f"{PROBED} --trainer.callbacks.ridge 0", ["--trainer.callbacks.ridge", "must be above 0, got 0.0"]),
     (f"{PROBED} --trainer.callbacks.taps=rellu1", ["no tap matches 'rellu1'", "network.relu1"]),
     (f"{FIT} --run ../escape", ["--run must be letters", "got '../escape'"]),
+    (f"{FIT} --run=", ["--run must be letters"]),
+    (f"{FIT} --runs /dev/null", ["cannot write the run directory /dev/null/"]),
+    (f"{FIT} extra", ["extra is no option"]),
+    (f"{FIT} --model.classes 5", ["--model.classes: the network has 5 logits, the data 10 classes"]),
+    (f"{FIT} --model.inputs 10", ["--model: MLP takes no images of (3, 28, 28)"]),
+    (f"{FIT} --model.optimizer SGD --model.optimizer.lr -1", ["Invalid learning rate: -1"]),
+    (f"{FIT} --trainer.accumulate_grad_batches 0", ["--trainer.accumulate_grad_batches must be 1 or more, got 0"]),
+    (f"{FIT} --trainer.limit_train_batches 0", ["--trainer.limit_train_batches is 0"]),
+    (f"{FIT} --trainer.max_epochs null", ["--trainer.max_epochs is null"]),
+    (f"{FIT} --trainer.inference_mode maybe", ["--trainer.inference_mode", "got maybe"]),
+    (f"{PROBED} --trainer.max_epochs 2 --trainer.callbacks.epochs [50]", ["none of [50] comes in 2 epochs"]),
+    ("fit --config configs/quickstart.yaml --model.wdth 8", ["--model.wdth", "did you mean --model.width?"]),
+    ("fit --model MLP --data nope.yaml", ["no file nope.yaml"]),
     (f"{FIT} --ckpt_path nothing.ckpt", ["--ckpt_path: no file nothing.ckpt"]),
     (f"{FIT} --config nothing.yaml", ["--config: no file nothing.yaml"]),
     ("--print_completion basch", ["--print_completion: expected bash", "got basch"]),
@@ -241,6 +254,43 @@ def test_a_name_means_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         main(line.split())
     assert len(list(Path("runs").iterdir())) == 3
+
+
+def test_a_name_never_hides_another_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Another command or another checkpoint under a finished run's name is refused, not called finished."""
+    main(f"{FIT} --trainer.max_epochs 1 --run one".split())
+    Path("other.ckpt").write_bytes(Path("runs/one/checkpoints/last.ckpt").read_bytes())
+    main("validate --ckpt_path runs/one/checkpoints/last.ckpt --run checked".split())
+    for line, part in (
+        ("validate --ckpt_path runs/one/checkpoints/last.ckpt --run one", 'command: "fit" there, "validate" here'),
+        ("validate --ckpt_path other.ckpt --run checked", "ckpt_path"),
+        ("fit --ckpt_path other.ckpt --run more", "--trainer.max_epochs is 1, but the checkpoint has 1 epochs"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(line.split())
+        assert stop.value.code == 2
+        assert part in capsys.readouterr().err
+    assert not Path("runs/more").exists()
+
+
+@pytest.mark.parametrize("file", ["metrics.csv", "run.json", "config.yaml"])
+def test_a_folder_that_is_no_run_is_left_alone(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of other files, or with a damaged record, is refused by name and not touched."""
+    Path("runs/one").mkdir(parents=True)
+    Path(f"runs/one/{file}").write_text("a,b")
+    with pytest.raises(SystemExit) as stop:
+        main(f"{FIT} --run one".split())
+    assert stop.value.code == 2
+    assert "--run: runs/one is no run" in capsys.readouterr().err
+    assert [path.name for path in Path("runs/one").iterdir()] == [file]
+
+
+def test_options_win_over_configs_wherever_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    """An option before --config is not overwritten by the file."""
+    with pytest.raises(SystemExit):
+        main("fit --trainer.max_epochs 3 --data.batch_size 7 --config configs/quickstart.yaml --print_config".split())
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert (config["trainer"]["max_epochs"], config["data"]["init_args"]["batch_size"]) == (3, 7)
 
 
 class Interruption(Callback):
