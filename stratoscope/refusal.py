@@ -156,7 +156,8 @@ def _wrong_value(message: str, words: list[str]) -> str:
         return _with_place(" ".join("; ".join(said).split()), words)
     key = re.search(r"[Pp]arser key \"([^\"]+)\"", message)
     nested = re.search(r"NestedArg\(key='([^']+)', val='?([^')]*)", message)
-    given = nested[2] if nested else message.rpartition("iven value: ")[2] or message.rpartition("Got value: ")[2]
+    value = re.search(r"(?:Given value|Got value): (.*)", message)
+    given = nested[2] if nested else value[1] if value else ""
     kinds = dict.fromkeys(kind for line in causes for kind in _kinds(line) if not (nested and kind == "null"))
     where = _where(nested[1] if nested else key[1] if key else "", words)
     return f"{where}: expected {' or '.join(kinds)}, got {given.strip()}" if kinds else " ".join(message.split())
