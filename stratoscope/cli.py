@@ -273,7 +273,7 @@ def build(args: Sequence[str]) -> Command:
     except Refused:
         raise
     except Exception as error:
-        raise Refused(one_line(str(error), list(args))) from error
+        raise Refused(one_line(str(error), shipped)) from error
     return command
 
 
