@@ -317,3 +317,25 @@ def test_a_second_fit_has_a_table_of_its_own(tmp_path: Path) -> None:
     other = LinearProbes("first", ridge=0.5)
     other.load_state_dict(probes.state_dict())
     assert other.table.rows == []
+
+
+def test_the_seed_decides_the_random_part(tmp_path: Path) -> None:
+    """Another seed fits the probes on other samples."""
+    objectives = set()
+    for seed in (0, 1):
+        fit(tmp_path, LinearProbes("input", train_samples=60, epochs=[0], seed=seed))
+        objectives |= {row["objective"] for row in rows(tmp_path)}
+    assert len(objectives) == 2
+
+
+def test_the_network_is_probed_in_the_precision_it_trains_in(tmp_path: Path) -> None:
+    """In bf16-mixed training the features are those of bf16 arithmetic, not of float32."""
+    objectives = []
+    for precision in ("32-true", "bf16-mixed"):
+        seed_everything(0, verbose=False)
+        trainer(tmp_path, LinearProbes("first", epochs=[0]), epochs=1, precision=precision).fit(
+            Somebody(), loader(), loader(90, shuffle=False)
+        )
+        objectives.append(float(rows(tmp_path)[0]["objective"]))
+    assert objectives[0] != objectives[1]
+    assert objectives[0] == pytest.approx(objectives[1], rel=0.05)
