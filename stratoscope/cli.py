@@ -4,18 +4,12 @@ First everything is parsed, checked and built, with nothing written (`build`, `C
 is answered in one line with exit code 2. Only then the run directory is made and the trainer started (`Command.start`).
 """
 
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Sequence
-from netrc import NetrcParseError, netrc
-from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import torch
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
@@ -26,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import stratoscope
+from stratoscope.arguments import check_numbers, with_checkpoint_config, with_configs_first, with_configs_found
 from stratoscope.callbacks import LinearProbes, Predictions
 from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, finished_epochs, load_checkpoint
 from stratoscope.completion import PrintCompletion
@@ -33,22 +28,12 @@ from stratoscope.datamodules import ImageDataModule
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.models import Classifier
 from stratoscope.probes import frozen
+from stratoscope.quiet import quieten
 from stratoscope.refusal import Refused, one_line
 from stratoscope.run_directory import RunDirectory, different
+from stratoscope.wandb_setup import prepare_wandb
 
 RECORDED = ("seed_everything", "threads", "trainer", "model", "data")  # what makes a run what it is
-COMMANDS = ("fit", "validate", "test", "predict")
-# Lightning's advertisements and announcements that the first line of a run says better
-NOISE = (
-    "💡",
-    "Seed set to",
-    "GPU available",
-    "TPU available",
-    "HPU available",
-    "`Trainer.fit` stopped",
-    "Restoring states",
-    "Loaded",
-)
 
 
 class Parser(LightningArgumentParser):
@@ -95,7 +80,7 @@ class Command(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and check the numbers that the constructors would take."""
         super().parse_arguments(parser, args)
-        _check_numbers(self.config[self.config.subcommand])
+        check_numbers(self.config[self.config.subcommand])
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: `build` puts the checkpoint's config before the command line's, which so wins."""
@@ -125,7 +110,7 @@ class Command(LightningCLI):
             raise Refused(f"run {name} has another config: {'; '.join(changes)}; give this one another --run")
         if self.subcommand == "fit":
             self._find_checkpoint(config)
-        self.notes = _prepare_wandb(config.trainer, self.directory)
+        self.notes = prepare_wandb(_as_list(config.trainer.logger), self.directory)
 
     def _find_checkpoint(self, config: Namespace) -> None:
         """Go on from the run's own last checkpoint, or from one that fits what is asked for.
@@ -251,8 +236,8 @@ def build(args: Sequence[str]) -> Command:
         Refused: If the input cannot be run.
         SystemExit: After --help, --version and the like.
     """
-    shipped = [_shipped(word, before) for word, before in zip(args, ["", *args], strict=False)]
-    words = _with_checkpoint_config(_configs_first(shipped))
+    found = with_configs_found(list(args))
+    words = with_checkpoint_config(with_configs_first(found))
     try:
         command = Command(
             trainer_defaults={"max_epochs": 70, "num_sanity_val_steps": 0, "enable_model_summary": False},
@@ -273,7 +258,7 @@ def build(args: Sequence[str]) -> Command:
     except Refused:
         raise
     except Exception as error:
-        raise Refused(one_line(str(error), shipped)) from error
+        raise Refused(one_line(str(error), found)) from error
     return command
 
 
@@ -290,7 +275,7 @@ def main(args: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    _quieten()
+    quieten()
     try:
         command = build(words)
         if command.directory.finished:
@@ -304,129 +289,12 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
 
 
-def _check_numbers(config: Namespace) -> None:
-    trainer = config.trainer
-    if isinstance(config.seed_everything, bool) or config.seed_everything < 0:
-        raise Refused(
-            f"--seed_everything must be a whole number from 0, got {config.seed_everything}: a run must be repeatable"
-        )
-    if trainer.max_epochs is not None and (trainer.max_epochs == 0 or trainer.max_epochs < -1):
-        raise Refused(f"--trainer.max_epochs must be 1 or more (or -1, without end), got {trainer.max_epochs}")
-    if trainer.max_epochs is None and trainer.max_steps == -1 and trainer.max_time is None:
-        raise Refused("--trainer.max_epochs is null: training needs an end, or -1 to have none")
-    for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
-        if (number := trainer[name]) is not None and number < 1:
-            raise Refused(f"--trainer.{name} must be 1 or more, got {number}")
-    if trainer.limit_train_batches == 0:
-        raise Refused("--trainer.limit_train_batches is 0: there would be nothing to train on")
-    if config.threads is not None and config.threads < 1:
-        raise Refused(f"--threads must be 1 or more, got {config.threads}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    on_cpu = trainer.accelerator == "cpu" or (trainer.accelerator == "auto" and not torch.accelerator.is_available())
-    devices = int(trainer.devices) if str(trainer.devices).isdecimal() else None
-    if devices == 0:
-        raise Refused("--trainer.devices must be 1 or more, got 0")
-    if on_cpu and devices is not None and devices > max(4, cores):
-        raise Refused(
-            f"--trainer.devices is {devices} processes, at most {max(4, cores)} make sense on {cores} CPU cores"
-        )
-
-
-def _shipped(word: str, before: str) -> str:
-    """The path of a config that is not in the working directory but comes with the package."""
-    value = word.removeprefix("--config=")
-    if before not in {"--config", "-c", "--model", "--data", "--trainer"} and value == word:
-        return word
-    root = Path(stratoscope.__file__).resolve().parent
-    for folder in (root, root.parent):  # a wheel, a clone
-        if value.startswith("configs/") and not Path(value).exists() and (folder / value).is_file():
-            return word.removesuffix(value) + str(folder / value)
-    return word
-
-
-def _configs_first(words: list[str]) -> list[str]:
-    """Put the configs, in their order, before the other options, so that these win wherever they stand."""
-    configs, others, rest = [], [], iter(words)
-    for word in rest:
-        if word in {"--config", "-c"}:
-            configs += [word, *([value] if (value := next(rest, None)) is not None else [])]
-        elif word.startswith(("--config=", "-c=")):
-            configs.append(word)
-        else:
-            others.append(word)
-    return [*others[:1], *configs, *others[1:]] if others and others[0] in COMMANDS else words
-
-
-def _with_checkpoint_config(words: list[str]) -> list[str]:
-    """Put the config stored in the checkpoint of `--ckpt_path` before the other options, so that these win.
-
-    Raises:
-        Refused: If the checkpoint cannot be read.
-    """
-    at = next((i for i, word in enumerate(words) if word.split("=")[0] == "--ckpt_path"), None)
-    if at is None or not words or words[0] not in COMMANDS:
-        return words
-    path = words[at].partition("=")[2] or (words[at + 1] if at + 1 < len(words) else "")
-    stored = load_checkpoint(path).get(CONFIG)
-    return words if stored is None else [words[0], "--config", yaml.safe_dump(stored, sort_keys=False), *words[1:]]
-
-
 def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
 def _short(config: Any) -> str:
     return str(config.class_path).rsplit(".", 1)[-1] if config else ""
-
-
-def _prepare_wandb(trainer: Namespace, directory: RunDirectory) -> list[str]:
-    """Give W&B the run's name and directory; without an API key it writes offline, which the user is to be told."""
-    notes = []
-    for logger in _as_list(trainer.logger):
-        if not isinstance(logger, Namespace) or not logger.class_path.endswith(".WandbLogger"):
-            continue
-        given = logger.init_args
-        if given.save_dir == ".":
-            given.save_dir = str(directory.path)
-        given.name = given.name or directory.path.name
-        given.project = "stratoscope" if given.project in {None, "lightning_logs"} else given.project
-        if not given.offline and os.environ.get("WANDB_MODE", "online") == "online" and not _wandb_key():
-            given.offline, given.mode = True, "offline"
-            where = f"{directory.path}/wandb/offline-run-*"
-            notes.append(f"W&B has no API key here and writes offline; later: wandb sync {where}")
-    return notes
-
-
-def _wandb_key() -> bool:
-    """Whether W&B will find an API key, where it looks for one: the environment, then netrc."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, NetrcParseError):
-        return False
-
-
-def _quieten() -> None:
-    """Keep Lightning's announcements and what its dependencies say of each other from the user's screen."""
-    for name in (
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.fabric.utilities.seed",
-        "lightning.fabric.utilities.rank_zero",
-    ):
-        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(NOISE))
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # the data are in memory
-    warnings.filterwarnings(
-        "ignore", message=".*smaller than the logging interval.*"
-    )  # metrics are logged once an epoch
-    warnings.filterwarnings("ignore", message="You are using a custom batch sampler")  # which leaves nothing out
-    warnings.filterwarnings(
-        "ignore", message=".*recommended to use `self.log\\(.*sync_dist"
-    )  # LabelMetrics has summed them
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13 and later
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a run goes on
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
 
 
 def _first() -> bool:
