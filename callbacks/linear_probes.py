@@ -32,7 +32,7 @@ from stratoscope.probes import (
     separability,
 )
 
-TRAIN, TRUE, GIVEN = "train", "true", "given"
+TRAIN, TRUE, GIVEN = "train", "true_label", "given_label"
 
 
 class LinearProbes(Callback):

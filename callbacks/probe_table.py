@@ -55,7 +55,7 @@ class ProbeTable:
         """
         splits = self.unique("split")
         held_out = next((split for split in splits if split != "train"), "train")
-        return [(kind, "train" if kind == "given" else held_out) for kind in self.unique("labels")]
+        return [(kind, "train" if kind == "given_label" else held_out) for kind in self.unique("labels")]
 
     def write(self, file: Path) -> None:
         """Write the table as CSV, whole or not at all."""
@@ -72,7 +72,7 @@ class ProbeTable:
             fine = [cell for cell in cells.values() if cell["accuracy"] is not None]
             if fine:
                 best = max(fine, key=lambda cell: cell["accuracy"])
-                parts.append(f"{kind} labels, {split} set {100 * best['accuracy']:.1f} % at {best['layer']}")
+                parts.append(f"{_words(kind)}, {split} set {100 * best['accuracy']:.1f} % at {best['layer']}")
             if failed := [layer for layer, cell in cells.items() if cell["accuracy"] is None]:
                 parts.append(f"FAILED at {', '.join(failed)}: {cells[failed[0]]['failed']}")
             if loose := [cell["layer"] for cell in fine if not cell["converged"]]:
@@ -101,7 +101,7 @@ class ProbeTable:
 
 def title(kind: str, split: str) -> str:
     """Heading of a panel."""
-    return f"Linear probe accuracy on {kind} labels, {split} set, in %"
+    return f"Linear probe accuracy on {_words(kind)}, {split} set, in %"
 
 
 def evenly(values: list[int], room: int) -> list[int]:
@@ -124,3 +124,7 @@ def _shown(cell: dict[str, Any] | None) -> str:
     if cell["accuracy"] is None:
         return "failed"
     return f"{100 * cell['accuracy']:.1f}" + ("" if cell["converged"] else "~")
+
+
+def _words(kind: str) -> str:
+    return f"{kind}s".replace("_", " ")

@@ -18,7 +18,7 @@ class LabelledFeatures:
 
     Attributes:
         features: One row per sample.
-        labels: By label kind ("true", "given", ...), one label per sample.
+        labels: By label kind ("true_label", "given_label", ...), one label per sample.
     """
 
     features: Float[Tensor, "n d"]

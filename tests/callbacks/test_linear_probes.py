@@ -134,7 +134,7 @@ def test_every_layer_epoch_and_set_has_a_row(tmp_path: Path) -> None:
     fit(tmp_path, LinearProbes())
     keys = [(row["epoch"], row["layer"], row["labels"], row["split"]) for row in rows(tmp_path)]
     layers = ["input", "first", "norm", "last"]
-    assert keys == [(e, layer, "true", split) for e in "012" for layer in layers for split in ("train", "test")]
+    assert keys == [(e, layer, "true_label", split) for e in "012" for layer in layers for split in ("train", "test")]
     assert (tmp_path / "separability.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -144,7 +144,7 @@ def test_rows_are_what_a_fit_by_hand_gives(tmp_path: Path) -> None:
     sets = {}
     for split, data in {"train": loader().dataset, "test": loader(90).dataset}.items():
         assert isinstance(data, TensorDataset)
-        sets[split] = LabelledFeatures(average_pool(data.tensors[0], None), {"true": data.tensors[1]})
+        sets[split] = LabelledFeatures(average_pool(data.tensors[0], None), {"true_label": data.tensors[1]})
     expected, _ = separability(sets["train"], sets, classes=3, ridge=0.02)
     found = rows(tmp_path)
     assert [int(row["correct"]) for row in found] == [row.correct for row in expected]
@@ -154,12 +154,12 @@ def test_rows_are_what_a_fit_by_hand_gives(tmp_path: Path) -> None:
 
 def test_both_label_kinds_are_probed_when_they_differ(tmp_path: Path) -> None:
     """With corrupted labels true and given labels are probed; without, only the true ones."""
-    for corruption, kinds in ((RandomLabels(), ["true", "given"]), (None, ["true"])):
+    for corruption, kinds in ((RandomLabels(), ["true_label", "given_label"]), (None, ["true_label"])):
         probes = LinearProbes("network.relu1", epochs=[0])
         run = trainer(tmp_path, probes, epochs=1)
         run.fit(MLP(width=8), datamodule=Digits(corruption))
         assert probes.table.unique("labels") == kinds
-        given = [row for row in probes.table.rows if row["labels"] == "given" and row["split"] == "test"]
+        given = [row for row in probes.table.rows if row["labels"] == "given_label" and row["split"] == "test"]
         assert all(row["accuracy"] < 0.3 for row in given)  # random labels say nothing about the test set
 
 

@@ -8,7 +8,9 @@ from stratoscope.callbacks.probe_table import ProbeTable, evenly, shared_prefix
 from stratoscope.probes import Separability
 
 
-def result(accuracy: float | None, labels: str = "true", split: str = "test", converged: bool = True) -> Separability:
+def result(
+    accuracy: float | None, labels: str = "true_label", split: str = "test", converged: bool = True
+) -> Separability:
     """One score."""
     reason = "" if accuracy is not None else "features contain NaN"
     return Separability(labels, split, accuracy, converged=converged, failed=reason)
@@ -65,10 +67,10 @@ def test_a_second_result_replaces_the_first(tmp_path: Path) -> None:
 
 def test_each_label_kind_has_one_panel() -> None:
     """True labels are shown on the held-out set, corrupted ones where they exist, on the training set."""
-    scores = [result(0.5, kind, split) for kind in ("true", "given") for split in ("train", "test")]
+    scores = [result(0.5, kind, split) for kind in ("true_label", "given_label") for split in ("train", "test")]
     table = ProbeTable()
     table.put(0, {"a": (1, scores)})
-    assert table.panels() == [("true", "test"), ("given", "train")]
+    assert table.panels() == [("true_label", "test"), ("given_label", "train")]
 
 
 def test_evenly_keeps_both_ends() -> None:

@@ -233,7 +233,9 @@ def test_a_run_leaves_its_record(capsys: pytest.CaptureFixture[str]) -> None:
         logged = metrics[int(row["epoch"])][f"probe/{row['labels']}/{row['split']}/{row['layer']}"]
         assert float(logged) == float(row["accuracy"])
     printed = capsys.readouterr().out
-    shown = [row for row in probes if (row["labels"], row["split"]) in {("true", "test"), ("given", "train")}]
+    shown = [
+        row for row in probes if (row["labels"], row["split"]) in {("true_label", "test"), ("given_label", "train")}
+    ]
     assert all(f"{100 * float(row['accuracy']):.1f}" in printed for row in shown)
     assert all(float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) for row in probes)
     assert "runs/one/separability.png" in printed
