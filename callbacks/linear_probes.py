@@ -158,7 +158,7 @@ class LinearProbes(Callback):
     def _read(
         self, trainer: Trainer, module: LightningModule, taps: Sequence[Tap], shard: Shard, split: str, part: "_Set"
     ) -> dict[str, Tensor]:
-        """Features of this process's share of a set by tap, and its labels as `true` and `given`."""
+        """Features of this process's share of a set by tap, and its labels as `true_label` and `given_label`."""
         names = [tap.name for tap in taps]
         reduce = partial(average_pool, width=self.width)
         pieces: dict[str, list[Tensor]] = {}
@@ -229,17 +229,22 @@ class LinearProbes(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from an earlier state; results of other settings do not belong into this table."""
-        if state_dict["settings"] == self._settings():
+        if state_dict.get("settings") == self._settings():
             self.table, self.weights = ProbeTable(state_dict["rows"]), state_dict["weights"]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note how many epochs a stored network was trained for."""
-        progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {})
-        self._stored_epoch = int(progress.get("current", {}).get("processed", 0))
+        self._stored_epoch = finished_epochs(checkpoint)
 
     def _settings(self) -> dict[str, Any]:
         names = ("taps", "width", "ridge", "tolerance", "train_samples", "seed")
         return {name: getattr(self, name) for name in names}
+
+
+def finished_epochs(checkpoint: dict[str, Any]) -> int:
+    """Number of epochs of training behind a Lightning checkpoint; 0 for weights without a history."""
+    progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {})
+    return int(progress.get("current", {}).get("processed", 0))
 
 
 @dataclass(frozen=True)

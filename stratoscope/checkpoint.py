@@ -66,12 +66,6 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     return checkpoint
 
 
-def finished_epochs(checkpoint: dict[str, Any]) -> int:
-    """Number of epochs of training behind a Lightning checkpoint."""
-    progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {})
-    return int(progress.get("current", {}).get("processed", 0))
-
-
 def check_weights(path: str, model: nn.Module) -> None:
     """Compare the weights in a checkpoint with a model's, by name and shape.
 

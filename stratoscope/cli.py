@@ -22,7 +22,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 import stratoscope
 from stratoscope.arguments import check_numbers, with_checkpoint_config, with_configs_first, with_configs_found
 from stratoscope.callbacks import LinearProbes, Predictions
-from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, finished_epochs, load_checkpoint
+from stratoscope.callbacks.linear_probes import finished_epochs
+from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, load_checkpoint
 from stratoscope.completion import PrintCompletion
 from stratoscope.datamodules import ImageDataModule
 from stratoscope.metrics_file import MetricsFile
