@@ -48,7 +48,8 @@ class LinearProbes(Callback):
     and passes accuracies and picture to every logger.
 
     Args:
-        taps: Layers to probe: 'all', names as in `named_modules()`, globs such as '*.relu*', or a list of these.
+        taps: Layers to probe: 'natural' (the points the network names itself, else all), 'all', names as in
+            `named_modules()`, globs such as '*.relu*', or a list of these.
         width: Most features per layer; wider layers are average-pooled. None keeps all.
         ridge: Strength of the L2 penalty ridge/2 |W|^2 on standardised features, beside the mean cross-entropy.
         every_n_epochs: Probe at initialisation and after every so many epochs.
@@ -60,7 +61,7 @@ class LinearProbes(Callback):
 
     def __init__(
         self,
-        taps: str | list[str] = "all",
+        taps: str | list[str] = "natural",
         width: int | None = 1024,
         ridge: float = 1e-3,
         every_n_epochs: int = 1,
@@ -179,7 +180,7 @@ class LinearProbes(Callback):
         loaders = {TRAIN: _training_loader(trainer)}
         held_out = _held_out_loaders(trainer)
         for number, loader in enumerate(held_out):
-            loaders["test" if len(held_out) == 1 else f"test{number}"] = loader
+            loaders[getattr(getattr(loader, "dataset", None), "name", f"test{number or ''}")] = loader
         sets = {}
         for split, loader in loaders.items():
             if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):

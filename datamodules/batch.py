@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
@@ -20,3 +21,16 @@ class Batch(NamedTuple):
     given_label: Int[Tensor, " n"]
     true_label: Int[Tensor, " n"]
     index: Int[Tensor, " n"]  # type: ignore[assignment]  # it hides tuple.index
+
+
+Sets = dict[str, Batch]  # the set `train` and the test sets by name, `test` first
+
+
+def labelled(image: Shaped[Tensor, "n channel height width"], label: Int[Tensor, " n"]) -> Batch:
+    """A clean set: the given labels are the true ones.
+
+    Args:
+        image: Pixels, uint8.
+        label: Classes from 0.
+    """
+    return Batch(image, label.long(), label.long(), torch.arange(len(label)))

@@ -1,36 +1,39 @@
 """Handwritten digits that come with scikit-learn: real images without a download."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from stratoscope.datamodules.batch import Batch
-from stratoscope.datamodules.corruption import Corruption
-from stratoscope.datamodules.image_data import ImageDataModule, labelled
+from stratoscope.datamodules.batch import Sets, labelled
+from stratoscope.datamodules.image_data import ImageDataModule
 
 TEST = 360  # the last fifth, which other people wrote
 
 
 class Digits(ImageDataModule):
-    """1,437 training and 360 test images of the digits 0 to 9 (Alpaydin & Kaynak 1998), as 3x28x28 images.
+    """1,437 training and 360 test images of the digits 0 to 9 (Alpaydin & Kaynak 1998), of 28x28 pixels.
 
-    Each of the 8x8 pixels becomes a square of 3x3, with a margin of 2, in three equal colour channels.
+    Each of the 8x8 pixels becomes a square of 3x3, with a margin of 2, in equal colour channels.
 
     Args:
-        corruption: What is done to the data, drawn once; None leaves them as they are.
-        batch_size: Training samples per step, over all devices together.
-        seed: Decides the order of the training samples in every epoch; None takes the run's `seed_everything`.
+        channels: Colour channels: 3 for networks of CIFAR-10, 1 for those of MNIST.
+        **settings: Corruption, batch size, seed, augmentation and normalisation, of `ImageDataModule`.
     """
 
-    def __init__(self, corruption: Corruption | None = None, batch_size: int = 128, seed: int | None = None) -> None:
-        super().__init__(corruption, batch_size, seed)
+    def __init__(self, channels: int = 3, **settings: Any) -> None:
+        if channels < 1:
+            raise ValueError(f"channels must be 1 or more, got {channels}")
+        super().__init__(**settings)
+        self.channels = channels
 
-    def load(self) -> tuple[Batch, Batch]:
+    def load(self) -> Sets:
         """Return the first 1,437 images and the last 360."""
         from sklearn.datasets import load_digits  # heavy
 
         pixels, digit = (np.asarray(part) for part in load_digits(return_X_y=True))
         grey = torch.from_numpy(np.rint(pixels.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8))
-        image = pad(grey.repeat_interleave(3, 1).repeat_interleave(3, 2), (2, 2, 2, 2))[:, None].expand(-1, 3, -1, -1)
-        label = torch.from_numpy(digit)
-        return labelled(image[:-TEST].contiguous(), label[:-TEST]), labelled(image[-TEST:].contiguous(), label[-TEST:])
+        image = pad(grey.repeat_interleave(3, 1).repeat_interleave(3, 2), (2, 2, 2, 2))[:, None]
+        image, label = image.expand(-1, self.channels, -1, -1).contiguous(), torch.from_numpy(digit)
+        return {"train": labelled(image[:-TEST], label[:-TEST]), "test": labelled(image[-TEST:], label[-TEST:])}

@@ -27,6 +27,11 @@ def uniform(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def single_uniform(bits: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """Uniform numbers in [0, 1) of single precision, from the upper 24 bits."""
+    return (bits >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+
+
 def integers(bits: NDArray[np.uint64], below: int) -> NDArray[np.int64]:
     """Uniform integers in [0, below), from the upper 32 bits (their bias is below 2^-28 for up to 16 values)."""
     return (((bits >> np.uint64(32)) * np.uint64(below)) >> np.uint64(32)).astype(np.int64)

@@ -1,7 +1,9 @@
-"""The data module all image sets share: corrupted once, held in memory, served in exact batches."""
+"""The data module all image sets share: corrupted once, held on the device, served in exact batches."""
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,64 +11,131 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from stratoscope.datamodules.batch import Batch
+from stratoscope.datamodules.augmentation import Augmentation, draws
+from stratoscope.datamodules.batch import Batch, Sets
 from stratoscope.datamodules.corruption import Corruption
+from stratoscope.datamodules.normalisation import Name, normalisation, per_image_whitening
 from stratoscope.datamodules.order import SequentialBatches, ShuffledBatches
-from stratoscope.datamodules.whitening import per_image_whitening
 
 EVALUATION_BATCH = 500  # samples per batch where no gradient is needed
 
 
 class ImageSet(Dataset[Batch]):
-    """A set held as one tensor; a batch is one gather and one whitening.
+    """A set held as one tensor; a batch is one gather and one normalisation.
 
     Args:
         data: The whole set, pixels on the scale [0, 255].
+        name: What it is called in metrics.
+        normalise: Turns pixels into network inputs.
+        augmentations: What happens to images in training; else they are at rest.
     """
 
-    def __init__(self, data: Batch) -> None:
-        self.data = data
+    def __init__(
+        self,
+        data: Batch,
+        name: str = "train",
+        normalise: Callable[[Tensor], Tensor] = per_image_whitening,
+        augmentations: Sequence[Augmentation] = (),
+    ) -> None:
+        self.data, self.name, self.normalise, self.augmentations = data, name, normalise, list(augmentations)
 
     def __len__(self) -> int:
         return len(self.data.index)
 
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """Return the batch of these samples, images whitened."""
-        chosen = torch.tensor(indices)
-        image, *labels = (part[chosen] for part in self.data)
-        return Batch(per_image_whitening(image), *labels)
+    def to(self, device: torch.device) -> None:
+        """Move the whole set."""
+        if self.data.image.device != device:
+            self.data = Batch(*(part.to(device) for part in self.data))
+
+    def read(self, index: Tensor, draw: Sequence[Tensor] | None = None) -> Batch:
+        """Return the batch of these samples.
+
+        Args:
+            index: Positions in the set, on its device.
+            draw: Random numbers of the whole set for each augmentation; None leaves the images at rest.
+        """
+        image, *labels = (part.index_select(0, index) for part in self.data)
+        for place, augmentation in enumerate(self.augmentations):
+            image = augmentation.at_rest(image) if draw is None else augmentation(image, draw[place][index])
+        return Batch(self.normalise(image), *labels)
+
+    def __getitems__(self, indices: Sequence[int] | Tensor) -> Batch:
+        """Return the batch of these samples at rest."""
+        return self.read(torch.as_tensor(indices, device=self.data.index.device))
 
     def __getitem__(self, index: int) -> Batch:
-        """Return one sample, as a batch of one without its first axis."""
+        """Return one sample at rest, as a batch of one without its first axis."""
         return Batch(*(part[0] for part in self.__getitems__([index])))
+
+
+class ImageLoader(DataLoader[Batch]):
+    """A DataLoader whose batches are gathers on the device: no workers, no collating, no random draw.
+
+    Args:
+        data: The set; the first iteration moves it to the device.
+        batches: Which samples make up which batch.
+        device: Of the batches.
+        seed: Of the augmentations; None leaves images at rest.
+    """
+
+    def __init__(
+        self, data: ImageSet, batches: ShuffledBatches | SequentialBatches, device: torch.device, seed: int | None
+    ) -> None:
+        # the generator is for those who make a plain loader of this one: its draws must not disturb training
+        super().__init__(data, batch_sampler=batches, collate_fn=_as_it_is, generator=torch.Generator())
+        self.data, self.batches, self.device, self.seed = data, batches, device, seed
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator is all that is needed
+        data, batches, device = self.data, self.batches, self.device
+        data.to(device)
+        batches.device = device
+        draw = None
+        if self.seed is not None and isinstance(batches, ShuffledBatches):
+            drawn = draws(data.augmentations, self.seed, batches.epoch, len(data))
+            draw = [numbers.to(device) for numbers in drawn]
+        for index in batches:
+            yield data.read(index, draw)
 
 
 class ImageDataModule(LightningDataModule, ABC):
     """Images with true and given labels; subclasses say where they come from.
 
-    The validation set is the test set: it is used to watch training, never to choose anything.
+    The validation sets are the test sets: they are used to watch training, never to choose anything.
 
     Args:
-        corruption: What is done to the data, drawn once; None leaves them as they are.
+        corruption: What is done to the data, drawn once: one or several, in their order; None leaves them as they are.
         batch_size: Training samples per step, over all devices together.
-        seed: Decides the order of the training samples in every epoch; None takes the run's `seed_everything`.
+        seed: Decides order and augmentation of the training samples in every epoch; None takes the run's
+            `seed_everything`.
+        augmentation: Random changes of training images, new in every epoch: one or several, in their order.
+        normalisation: What the network sees: per_image (whitened: Zhang et al. 2017), per_channel (standardised), unit
+            (0 to 1) or centred (-1/2 to 1/2).
     """
 
     classes: int = 10
 
-    def __init__(self, corruption: Corruption | None = None, batch_size: int = 128, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        corruption: Corruption | list[Corruption] | None = None,
+        batch_size: int = 128,
+        seed: int | None = None,
+        augmentation: Augmentation | list[Augmentation] | None = None,
+        normalisation: Name = "per_image",
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         if seed is not None and seed < 0:
             raise ValueError(f"seed must be 0 or more, got {seed}")
         super().__init__()
-        self.corruption, self.batch_size, self.seed = corruption, batch_size, seed
-        self._clean: tuple[Batch, Batch] | None = None
+        self.corruptions, self.augmentations = _listed(corruption), _listed(augmentation)
+        self.batch_size, self.seed, self.normalisation = batch_size, seed, normalisation
+        self._clean: Sets = {}
         self._sets: dict[str, ImageSet] = {}
+        self._changed: dict[str, tuple[int, float]] = {}  # labels, and share of the pixels, by set
 
     @abstractmethod
-    def load(self) -> tuple[Batch, Batch]:
-        """Return the original training and test sets, as uint8 images of the size the network sees."""
+    def load(self) -> Sets:
+        """Return the original sets `train` and `test`, and further test sets by name, as uint8 images."""
 
     def prepare_data(self) -> None:
         """Find, verify and decode the data; on one process per machine."""
@@ -74,46 +143,68 @@ class ImageDataModule(LightningDataModule, ABC):
             self._clean = self.load()
 
     def setup(self, stage: str | None = None) -> None:
-        """Apply the corruption; on every process.
+        """Apply the corruptions; on every process.
 
         Args:
             stage: Unused: every stage sees the same sets.
         """
-        if not self._sets:
-            train, test = self._clean or self.load()
-            if self.corruption is not None:
-                train, test = self.corruption(train, test, self.classes)
-            self._sets = {"train": ImageSet(train), "test": ImageSet(test)}
-            self._clean = None
+        if self._sets:
+            return
+        clean = self._clean or self.load()
+        sets = clean
+        for corruption in self.corruptions:
+            sets = corruption(sets, self.classes)
+        normalise = normalisation(self.normalisation, sets["train"].image)
+        self._sets = {name: ImageSet(data, name, normalise, self.augmentations) for name, data in sets.items()}
+        self._changed = {name: _changes(clean[name], data) for name, data in sets.items()}
+        self._clean = {}
+
+    @property
+    def sets(self) -> dict[str, ImageSet]:
+        """The sets by name, `train` and `test` first; after `setup`."""
+        return self._sets
 
     def summary(self) -> str:
-        """One line: how many samples, and how much of them the corruption really changed."""
-        train, test = self._sets["train"].data, self._sets["test"].data
-        changed = int((train.given_label != train.true_label).sum())
-        name = "no corruption" if self.corruption is None else type(self.corruption).__name__
-        return (
-            f"{type(self).__name__}, {name}: {len(train.index):,} training and {len(test.index):,} test images, "
-            f"{changed:,} training labels changed ({changed / len(train.index):.1%})"
-        )
+        """One line: how many samples, and how much of them the corruptions really changed."""
+        names = ", ".join(type(corruption).__name__ for corruption in self.corruptions) or "no corruption"
+        sizes = ", ".join(f"{len(data):,} {_said(name)}" for name, data in self._sets.items())
+        changes = []
+        for name, (labels, pixels) in self._changed.items():
+            if labels or name == "train":
+                changes.append(f"{labels:,} {_said(name)} labels ({labels / len(self._sets[name]):.1%})")
+            if pixels:
+                changes.append(f"{pixels:.1%} of the {_said(name)} pixels")
+        return f"{type(self).__name__}, {names}: {sizes} images; changed: {', '.join(changes)}"
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches in the order of (seed, epoch)."""
+    def content_hashes(self) -> dict[str, str]:
+        """SHA-256 of images, given and true labels of every set, as corrupted and before normalisation."""
+        return {name: _content_hash(data.data) for name, data in self._sets.items()}
+
+    def train_dataloader(self) -> ImageLoader:
+        """Batches in the order, and with the augmentation, of (seed, epoch)."""
         data, (rank, ranks) = self._sets["train"], self._place()
         seed = self.seed if self.seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        return _loader(data, ShuffledBatches(len(data), self.batch_size, seed, rank, ranks))
+        return ImageLoader(data, ShuffledBatches(len(data), self.batch_size, seed, rank, ranks), self._device(), seed)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """The test set, to watch it during training."""
+    def val_dataloader(self) -> ImageLoader | list[ImageLoader]:
+        """The test sets, to watch them during training."""
         return self.test_dataloader()
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """The test set in its original order."""
-        data, (rank, ranks) = self._sets["test"], self._place()
-        return _loader(data, SequentialBatches(len(data), EVALUATION_BATCH, rank, ranks))
+    def test_dataloader(self) -> ImageLoader | list[ImageLoader]:
+        """The test set in its original order; with further test sets all of them, in a list."""
+        loaders = [self._evaluation_loader(name) for name in self._sets if name != "train"]
+        return loaders[0] if len(loaders) == 1 else loaders
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> ImageLoader:
         """The test set in its original order."""
-        return self.test_dataloader()
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, name: str) -> ImageLoader:
+        data, (rank, ranks) = self._sets[name], self._place()
+        return ImageLoader(data, SequentialBatches(len(data), EVALUATION_BATCH, rank, ranks), self._device(), None)
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def _place(self) -> tuple[int, int]:
         """This process and the number of processes.
@@ -130,20 +221,30 @@ class ImageDataModule(LightningDataModule, ABC):
         return self.trainer.global_rank, self.trainer.world_size
 
 
-def _loader(data: ImageSet, batches: ShuffledBatches | SequentialBatches) -> DataLoader[Batch]:
-    # A generator of its own, because every DataLoader iterator draws a number: training must not see validation.
-    return DataLoader(data, batch_sampler=batches, collate_fn=_as_it_is, generator=torch.Generator())
-
-
 def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def labelled(image: Tensor, label: Tensor) -> Batch:
-    """A clean set: the given labels are the true ones.
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
 
-    Args:
-        image: (n, channels, height, width), uint8.
-        label: (n), integers.
-    """
-    return Batch(image, label.long(), label.long(), torch.arange(len(label)))
+
+def _said(name: str) -> str:
+    return "training" if name == "train" else name
+
+
+def _changes(clean: Batch, data: Batch) -> tuple[int, float]:
+    """Labels that differ from the true ones, and the share of pixels that differ from the original's."""
+    labels = int((data.given_label != data.true_label).sum())
+    if data.image is clean.image:
+        return labels, 0.0
+    pairs = zip(data.image.split(1000), data.index.split(1000), strict=True)
+    pixels = sum(int((image != clean.image[index]).any(1).sum()) for image, index in pairs)
+    return labels, pixels / (data.image[:, 0].numel() or 1)
+
+
+def _content_hash(data: Batch) -> str:
+    content = hashlib.sha256(f"{data.image.dtype} {tuple(data.image.shape)}".encode())
+    for part in (data.image, data.given_label, data.true_label):
+        content.update(part.cpu().contiguous().numpy().data)
+    return content.hexdigest()

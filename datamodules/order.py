@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 from stratoscope.datamodules.draws import permutations, raw_bits
 
 
-class ShuffledBatches(Sampler[list[int]]):
+class ShuffledBatches(Sampler[Tensor]):
     """Batches of one epoch of training, in an order that depends on nothing but the seed and the epoch.
 
     The batch size counts all ranks together: each takes an equal, contiguous share of every batch. The last batch is
@@ -27,27 +29,27 @@ class ShuffledBatches(Sampler[list[int]]):
             raise ValueError(f"batch_size must be a multiple of the number of devices ({ranks}), got {batch_size}")
         self.size, self.batch_size, self.seed, self.rank, self.ranks = size, batch_size, seed, rank, ranks
         self.epoch = 0
+        self.device = torch.device("cpu")  # where the indices are given out
         self.sampler = self  # Lightning announces the epoch to `batch_sampler.sampler`
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch whose order the next iteration gives."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Tensor]:
         # A generator: nothing is read before the first batch is asked for, as Lightning may call iter() early.
         order = permutations(raw_bits(self.seed, f"order of epoch {self.epoch}", self.size))
-        for start in range(0, self.size, self.batch_size):
-            batch = order[start : start + self.batch_size]
+        for batch in torch.from_numpy(order).to(self.device).split(self.batch_size):
             share = len(batch) // self.ranks
             if share:
-                yield batch[self.rank * share : (self.rank + 1) * share].tolist()
+                yield batch[self.rank * share : (self.rank + 1) * share]
 
     def __len__(self) -> int:
         whole, rest = divmod(self.size, self.batch_size)
         return whole + (rest >= self.ranks)
 
 
-class SequentialBatches(Sampler[list[int]]):
+class SequentialBatches(Sampler[Tensor]):
     """Consecutive samples, every one once, on one rank: each has a contiguous part, equal but for one sample.
 
     Args:
@@ -62,10 +64,10 @@ class SequentialBatches(Sampler[list[int]]):
             raise ValueError(f"{size} samples cannot be dealt out to {ranks} devices")
         self.start, self.end = size * rank // ranks, size * (rank + 1) // ranks
         self.batch_size = batch_size
+        self.device = torch.device("cpu")
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for start in range(self.start, self.end, self.batch_size):
-            yield list(range(start, min(start + self.batch_size, self.end)))
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from torch.arange(self.start, self.end, device=self.device).split(self.batch_size)
 
     def __len__(self) -> int:
         return -(-(self.end - self.start) // self.batch_size)

@@ -1,39 +1,66 @@
 """The LightningModule around every network: cross-entropy on the given labels, and the metrics."""
 
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import CombinedLoader
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from stratoscope.datamodules import Batch
+from stratoscope.models.initialisation import initialise
 from stratoscope.models.label_metrics import LabelMetrics
 
 
 class Classifier(LightningModule):
     """Trains a network to give the given labels, as Zhang et al. 2017 do.
 
-    Logs `train/...` and `test/...` once an epoch (see `LabelMetrics`), with `epoch` counting finished epochs. Training
-    metrics are sums over the epoch, so the weights change under them.
+    Logs `train/...` and `test/...` once an epoch (see `LabelMetrics`), and the same for every further test set under
+    its name, with `epoch` counting finished epochs. Training metrics are sums over the epoch, so the weights change
+    under them.
 
     Args:
         network: Maps images (n, channels, height, width) to logits (n, classes).
         optimizer: Makes the optimiser from the parameters.
         scheduler: Makes the learning-rate schedule from the optimiser; stepped once an epoch.
+        initialisation: Draws the weights anew: he_normal, glorot_uniform, orthogonal, simple, zero, ... (all of them in
+            `initialise`); as_built leaves them as they are.
+        channels_last: Whether images and convolutions lie in memory with the channels last: faster on most devices.
+        compile: Whether torch.compile makes the network faster; needs a C++ compiler, and some time at the start.
+            Probes run the network as it is written.
+
+    Attributes:
+        image_shape: Channels, height and width of the images the defaults are made for.
     """
 
-    def __init__(self, network: nn.Module, optimizer: OptimizerCallable, scheduler: LRSchedulerCallable) -> None:
+    image_shape: ClassVar[tuple[int, int, int]] = (3, 28, 28)
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: OptimizerCallable,
+        scheduler: LRSchedulerCallable,
+        initialisation: str = "as_built",
+        channels_last: bool = False,
+        compile: bool = False,
+    ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["network", "optimizer", "scheduler"])
-        self.network = network
+        initialise(network, initialisation)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = network.to(memory_format=self.memory_format)
+        if compile:
+            self.network.compile()  # in place: the names of its parts stay
         self.optimizer, self.scheduler = optimizer, scheduler
-        self.train_metrics, self.test_metrics = LabelMetrics(), LabelMetrics()
+        self.train_metrics = LabelMetrics()
+        self.test_metrics: dict[str, LabelMetrics] = {}  # by the name of the test set
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits (n, classes) of a batch of images."""
-        logits: Tensor = self.network(image)
+        logits: Tensor = self.network(image.contiguous(memory_format=self.memory_format))
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -42,15 +69,17 @@ class Classifier(LightningModule):
         self.train_metrics.update(logits, batch)
         return cross_entropy(logits, batch.given_label)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure a batch of the test set."""
-        self.test_metrics.update(self(batch.image), batch)
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Measure a batch of a test set and return its logits, for callbacks."""
+        logits = self(batch.image)
+        list(self.test_metrics.values())[dataloader_idx].update(logits, batch)
+        return logits
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure a batch of the test set."""
-        self.test_metrics.update(self(batch.image), batch)
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Measure a batch of a test set and return its logits, for callbacks."""
+        return self.validation_step(batch, batch_idx, dataloader_idx)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Return index, true label (n) and class probabilities (n, classes) of a batch."""
         return {"index": batch.index, "true_label": batch.true_label, "probability": self(batch.image).softmax(1)}
 
@@ -58,18 +87,33 @@ class Classifier(LightningModule):
         """Log the training metrics of the epoch."""
         self._log_epoch("train", self.train_metrics)
 
+    def on_validation_epoch_start(self) -> None:
+        """Make metrics for every test set."""
+        self._measure(self.trainer.val_dataloaders)
+
+    def on_test_epoch_start(self) -> None:
+        """Make metrics for every test set."""
+        self._measure(self.trainer.test_dataloaders)
+
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the test set."""
-        self._log_epoch("test", self.test_metrics)
+        """Log the metrics of all test sets."""
+        for name, metrics in self.test_metrics.items():
+            self._log_epoch(name, metrics)
 
     def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test set."""
-        self._log_epoch("test", self.test_metrics)
+        """Log the metrics of all test sets."""
+        self.on_validation_epoch_end()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser and the schedule of the config."""
         optimizer = self.optimizer(self.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+
+    def _measure(self, loaders: Any) -> None:
+        self.test_metrics = {}
+        for number, loader in enumerate(CombinedLoader(loaders).flattened):
+            name = getattr(getattr(loader, "dataset", None), "name", f"test{number or ''}")
+            self.test_metrics[name] = LabelMetrics().to(self.device)
 
     def _log_epoch(self, split: str, metrics: LabelMetrics) -> None:
         means: dict[str, Any] = {f"{split}/{name}": mean for name, mean in metrics.compute().items()}

@@ -1,6 +1,7 @@
 """Multi-layer perceptrons of Zhang et al. 2017 (appendix A): MLP 1x512 and MLP 3x512."""
 
 from collections import OrderedDict
+from typing import Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
@@ -46,6 +47,7 @@ class MLP(Classifier):
         classes: Number of classes.
         optimizer: Optimiser; SGD, learning rate 0.01, momentum 0.9 in the paper.
         scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.95 in the paper.
+        **switches: Initialisation, memory format and compilation, of `Classifier`.
     """
 
     def __init__(
@@ -56,5 +58,6 @@ class MLP(Classifier):
         classes: int = 10,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.01, momentum=0.9),
         scheduler: LRSchedulerCallable = lambda optimizer: ExponentialLR(optimizer, gamma=0.95),
+        **switches: Any,
     ) -> None:
-        super().__init__(mlp(depth, width, inputs, classes), optimizer, scheduler)
+        super().__init__(mlp(depth, width, inputs, classes), optimizer, scheduler, **switches)

@@ -1,6 +1,7 @@
 """The small AlexNet of Zhang et al. 2017 (appendix A), after TensorFlow's CIFAR-10 tutorial."""
 
 from collections import OrderedDict
+from typing import Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
@@ -8,6 +9,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ExponentialLR
 
 from stratoscope.models.classifier import Classifier
+from stratoscope.models.local_response_norm import LocalResponseNorm
 
 CHANNELS = 64  # not in the paper: 64 gives its parameter count exactly, 48 and 96 do not
 
@@ -36,7 +38,7 @@ def small_alexnet(local_response_norm: bool = True, classes: int = 10) -> nn.Seq
         if local_response_norm:
             # The tutorial's radius 4, bias 1, alpha 0.001/9, beta 0.75: a sum over 9 channels, which torch's alpha/size
             # turns into a mean.
-            layers[f"norm{block}"] = nn.LocalResponseNorm(size=9, alpha=0.001, beta=0.75, k=1.0)
+            layers[f"norm{block}"] = LocalResponseNorm(size=9, alpha=0.001, beta=0.75, k=1.0)
     layers["flatten"] = nn.Flatten()
     for layer, (inputs, units) in enumerate(((CHANNELS * 7 * 7, 384), (384, 192)), start=1):
         layers[f"fc{layer}"] = nn.Linear(inputs, units)
@@ -53,6 +55,7 @@ class SmallAlexNet(Classifier):
         classes: Number of classes.
         optimizer: Optimiser; SGD, learning rate 0.01, momentum 0.9 in the paper.
         scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.95 in the paper.
+        **switches: Initialisation, memory format and compilation, of `Classifier`.
     """
 
     def __init__(
@@ -61,5 +64,6 @@ class SmallAlexNet(Classifier):
         classes: int = 10,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.01, momentum=0.9),
         scheduler: LRSchedulerCallable = lambda optimizer: ExponentialLR(optimizer, gamma=0.95),
+        **switches: Any,
     ) -> None:
-        super().__init__(small_alexnet(local_response_norm, classes), optimizer, scheduler)
+        super().__init__(small_alexnet(local_response_norm, classes), optimizer, scheduler, **switches)

@@ -5,13 +5,14 @@ forward pass has one tap per run: `relu`, `relu#2`, ... The tap `input` reads th
 has that name.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 INPUT = "input"
@@ -35,11 +36,14 @@ class Tap:
     Attributes:
         name: The module's qualified name, with `#2`, `#3`, ... for its later runs in one forward pass.
         width: Entries per sample of the activation.
-        natural: Whether 'all' means it: the input, and modules without submodules that do more than pass on or reshape.
+        leaf: Whether 'all' means it: the input, and modules without submodules that do more than pass on or reshape.
+        natural: Whether 'natural' means it: what the network names in `natural_taps`, a sequence of globs below itself;
+            the same as 'all' where it names nothing.
     """
 
     name: str
     width: int
+    leaf: bool
     natural: bool
 
 
@@ -74,7 +78,8 @@ def reading(module: nn.Module, read: Callable[[str, Any], None], taps: Sequence[
         if name not in {"", INPUT} and (wanted is None or name in wanted)
     ]
     try:
-        yield
+        with torch.compiler.set_stance("force_eager"):  # a compiled network would not call the hooks
+            yield
     finally:
         for handle in handles:
             handle.remove()
@@ -92,24 +97,34 @@ def find_taps(module: nn.Module, forward: Callable[[Tensor], Any], image: Tensor
         The input, and every module whose output is a floating-point tensor with one row per sample.
     """
     parts = dict(module.named_modules())
-    taps = [Tap(INPUT, image[0].numel(), natural=True)]
+    own = {name: part.natural_taps for name, part in parts.items() if hasattr(part, "natural_taps")}
+    taps = [Tap(INPUT, image[0].numel(), leaf=True, natural=True)]
 
     def note(name: str, output: Any) -> None:
         if isinstance(output, Tensor) and output.is_floating_point() and output.ndim > 1 and len(output) == len(image):
             part = parts[name.split("#")[0]]
-            natural = not isinstance(part, TRANSPARENT) and not any(True for _ in part.children())
-            taps.append(Tap(name, output[0].numel(), natural))
+            leaf = not isinstance(part, TRANSPARENT) and not any(True for _ in part.children())
+            taps.append(Tap(name, output[0].numel(), leaf, _natural(name, leaf, own)))
 
     with reading(module, note):
         forward(image)
     return taps
 
 
+def _natural(tap: str, leaf: bool, own: Mapping[str, Any]) -> bool:
+    """Whether a tap is one of those that the network it lies in names itself; any leaf will do if it names none."""
+    for name, globs in own.items():
+        below = tap.removeprefix(f"{name}." if name else "")
+        if not name or below != tap:
+            return any(fnmatchcase(below, glob) for glob in globs)
+    return leaf
+
+
 def select_taps(patterns: str | Sequence[str], available: Sequence[Tap]) -> list[Tap]:
     """Choose taps by name, by glob or all of them.
 
     Args:
-        patterns: 'all', a tap's name, a glob such as '*.relu*', or a list of these.
+        patterns: 'natural', 'all', a tap's name, a glob such as '*.relu*', or a list of these.
         available: The taps there are, from `find_taps`.
 
     Returns:
@@ -121,12 +136,16 @@ def select_taps(patterns: str | Sequence[str], available: Sequence[Tap]) -> list
     chosen: set[str] = set()
     names = [tap.name for tap in available]
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        matches = {t.name for t in available if (t.natural if pattern == "all" else fnmatchcase(t.name, pattern))}
+        matches = {tap.name for tap in available if _matches(tap, pattern)}
         if not matches:
             near = get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:8]
-            raise ValueError(f"no tap matches {pattern!r}: taps are 'all', names and globs, such as {', '.join(near)}")
+            raise ValueError(f"no tap matches {pattern!r}: taps are 'natural', 'all', names and globs, such as {', '.join(near)}")
         chosen |= matches
     return [tap for tap in available if tap.name in chosen]
+
+
+def _matches(tap: Tap, pattern: str) -> bool:
+    return {"natural": tap.natural, "all": tap.leaf}.get(pattern, fnmatchcase(tap.name, pattern))
 
 
 def read_features(

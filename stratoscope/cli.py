@@ -1,4 +1,4 @@
-"""The command line: `stratoscope fit|validate|test|predict`, a LightningCLI.
+"""The command line: `stratoscope fit|validate|test|predict`, a LightningCLI; and `stratoscope list`.
 
 First everything is parsed, checked and built, with nothing written (`build`, `Command.check`); whatever is wrong then
 is answered in one line with exit code 2. Only then the run directory is made and the trainer started (`Command.start`).
@@ -23,6 +23,7 @@ import stratoscope
 from stratoscope.arguments import check_numbers, with_checkpoint_config, with_configs_first, with_configs_found
 from stratoscope.callbacks import LinearProbes, Predictions
 from stratoscope.callbacks.linear_probes import finished_epochs
+from stratoscope.catalogue import catalogue
 from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, load_checkpoint
 from stratoscope.completion import PrintCompletion
 from stratoscope.datamodules import ImageDataModule
@@ -175,7 +176,8 @@ class Command(LightningCLI):
             self.datamodule.prepare_data()
         self.datamodule.setup()
         self.datamodule.train_dataloader()
-        image = next(iter(self.datamodule.val_dataloader())).image[:2]
+        self.directory.check_data(self.datamodule.content_hashes())
+        image = self.datamodule.sets["test"].__getitems__([0, 1]).image
         if isinstance(self.model, Classifier):
             self._check_network(image)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -206,7 +208,8 @@ class Command(LightningCLI):
         subcommand = str(self.subcommand)
         if _first():
             going_on = self.directory.begun
-            self.directory.claim(self.record, self.asked)
+            data = self.datamodule.content_hashes() if isinstance(self.datamodule, ImageDataModule) else None
+            self.directory.claim(self.record, self.asked, data)
             self._announce(going_on)
         super()._run_subcommand(subcommand)
         if _first() and self.trainer.state.status == TrainerStatus.FINISHED and not self.trainer.received_sigterm:
@@ -245,7 +248,8 @@ def build(args: Sequence[str]) -> Command:
             seed_everything_default=0,
             parser_class=Parser,
             parser_kwargs={
-                "description": "Train on true or corrupted data; know at every epoch what every layer knows.",
+                "description": "Train on true or corrupted data; know at every epoch what every layer knows. "
+                "`stratoscope list` names all networks, data sets and corruptions.",
                 "prog": "stratoscope",
                 "version": stratoscope.__version__,
             },
@@ -277,6 +281,9 @@ def main(args: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     quieten()
+    if words[:1] == ["list"]:
+        print(catalogue())
+        return
     try:
         command = build(words)
         if command.directory.finished:

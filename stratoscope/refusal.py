@@ -65,8 +65,16 @@ def subclasses(bases: Iterable[type]) -> Iterator[type]:
 
 
 def parameters(child: type) -> list[str]:
-    """Names of a class's arguments that can be options."""
-    return [name for name in inspect.signature(child).parameters if name not in {"args", "kwargs", "params"}]
+    """Names of a class's arguments that can be options; what it passes on to its base class too."""
+    names: dict[str, None] = {}
+    for part in inspect.getmro(child):
+        if "__init__" in vars(part):
+            own = list(inspect.signature(part.__init__).parameters.values())[1:]
+            given = {"network"} if names else set()  # a subclass builds it
+            names |= {one.name: None for one in own if one.kind == one.POSITIONAL_OR_KEYWORD and one.name not in given}
+            if not any(one.kind == one.VAR_KEYWORD for one in own):
+                break
+    return [name for name in names if name not in {"args", "kwargs", "params"}]
 
 
 def _no_command(found: re.Match[str], words: list[str]) -> str:

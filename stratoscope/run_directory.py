@@ -88,12 +88,25 @@ class RunDirectory:
             return []
         return different(self.record.get("asked"), asked) + different(self.config, config)
 
-    def claim(self, config: dict[str, Any], asked: dict[str, Any]) -> None:
+    def check_data(self, hashes: dict[str, str]) -> None:
+        """Compare the data with those the run began with.
+
+        Args:
+            hashes: Content hash of every set.
+
+        Raises:
+            Refused: If they differ.
+        """
+        if changes := different(self.record.get("data") or hashes, hashes, "data"):
+            raise Refused(f"run {self.path.name} was begun with other data: {'; '.join(changes)}; give another --run")
+
+    def claim(self, config: dict[str, Any], asked: dict[str, Any], data: dict[str, str] | None = None) -> None:
         """Make the directory and write config and record.
 
         Args:
             config: The full config.
             asked: The command and what it was given beside the config.
+            data: Content hash of every set.
 
         Raises:
             Refused: If the directory cannot be written, or appeared in the meantime.
@@ -104,7 +117,7 @@ class RunDirectory:
                 part.write_text(yaml.safe_dump(config, sort_keys=False))
             begun = {"status": "running", "started": _now(), **self.record, "asked": asked}
             commands = [*begun.get("commands", []), shlex.join(sys.argv)]
-            self._write({**begun, "versions": _versions(), "code": _code(), "commands": commands})
+            self._write({**begun, "data": data, "versions": _versions(), "code": _code(), "commands": commands})
         except OSError as error:
             raise Refused(f"cannot write the run directory {self.path}: {error.strerror}") from error
 

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 from torch.testing import assert_close
 
 from stratoscope.models import SmallAlexNet, small_alexnet
+from stratoscope.models.local_response_norm import LocalResponseNorm
 
 BLOCK = ["conv{}", "relu{}", "pool{}", "norm{}"]
 HEAD = ["flatten", "fc1", "relu3", "fc2", "relu4", "logits"]
@@ -35,8 +36,8 @@ def test_layers_are_named_in_order() -> None:
     blocks = [name.format(block) for block in (1, 2) for name in BLOCK]
     network = small_alexnet(local_response_norm=True)
     assert [name for name, _ in network.named_children()] == blocks + HEAD
-    assert isinstance(network.norm1, nn.LocalResponseNorm)
-    assert isinstance(network.norm2, nn.LocalResponseNorm)
+    assert isinstance(network.norm1, LocalResponseNorm)
+    assert isinstance(network.norm2, LocalResponseNorm)
     without = small_alexnet(local_response_norm=False)
     assert [name for name, _ in without.named_children()] == [name for name in blocks if "norm" not in name] + HEAD
     assert not any(isinstance(module, nn.LocalResponseNorm) for module in without.modules())

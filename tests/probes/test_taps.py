@@ -179,7 +179,7 @@ def test_unknown_name_is_refused_naming_the_nearest(
 def test_name_like_nothing_is_refused_with_some_taps() -> None:
     """A pattern that resembles no tap is refused with the first taps."""
     with pytest.raises(ValueError, match=r"'zzz'.*conv, fc"):
-        select_taps("zzz", [Tap("conv", 3, natural=True), Tap("fc", 3, natural=True)])
+        select_taps("zzz", [Tap("conv", 3, leaf=True, natural=True), Tap("fc", 3, leaf=True, natural=True)])
 
 
 def test_features_equal_a_forward_by_hand(network: Network, image: Tensor) -> None:

@@ -1,0 +1,72 @@
+"""From pixels to what the network sees: the preprocessing of the papers, by name."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+Images = Shaped[Tensor, "n channel height width"]
+Normalised = Float[Tensor, "n channel height width"]
+Name = Literal["per_image", "per_channel", "unit", "centred"]
+
+
+def normalisation(name: Name, train: Images) -> Callable[[Images], Normalised]:
+    """Make the function that turns pixels in [0, 255] into float32 network inputs.
+
+    Args:
+        name: `per_image` (`per_image_whitening`: Zhang et al. 2017); `per_channel` (subtract each channel's mean over
+            all training pixels and divide by its standard deviation: ResNets); `unit` (divide by 255: Keskar et al.
+            2017); `centred` (to [-1/2, 1/2]: subtract 127.5, divide by 255: Alain & Bengio 2016).
+        train: The training images as they are after corruption, for `per_channel`.
+
+    Raises:
+        ValueError: If there is no such normalisation.
+    """
+    if name == "per_image":
+        return per_image_whitening
+    if name == "per_channel":
+        mean, deviation = channel_statistics(train)
+        return lambda image: _affine(image, mean, deviation)
+    if name in {"unit", "centred"}:
+        shift = torch.tensor([[127.5 if name == "centred" else 0.0]])
+        return lambda image: _affine(image, shift, torch.tensor([[255.0]]))
+    raise ValueError(f"normalisation must be per_image, per_channel, unit or centred, got {name}")
+
+
+def per_image_whitening(image: Images) -> Normalised:
+    """Subtract each image's mean and divide by its standard deviation, over all its pixels and channels.
+
+    The (population) deviation of the pixels, on the scale [0, 1], is not taken smaller than 1 / sqrt(number of
+    entries), so that an image of equal entries becomes zero.
+
+    Args:
+        image: Pixels on the scale [0, 255], any dtype.
+
+    Returns:
+        float32 images.
+
+    Source: TensorFlow's `per_image_standardization`, then called `per_image_whitening` (Zhang et al. 2017, appendix A).
+    """
+    pixels = image.flatten(1).float() if image.dtype != torch.float32 else image.flatten(1).clone()
+    pixels -= pixels.mean(1, keepdim=True)
+    root = pixels.shape[1] ** 0.5
+    norm = torch.linalg.vector_norm(pixels, dim=1, keepdim=True)
+    return pixels.div_((norm / root).clamp(min=255 / root)).view(image.shape)
+
+
+def channel_statistics(image: Images) -> tuple[Float[Tensor, "1 channel"], Float[Tensor, "1 channel"]]:
+    """Mean and (population) standard deviation of every channel over all images, exact for uint8."""
+    total, squares = torch.zeros(2, image.shape[1], dtype=torch.float64).unbind()
+    for chunk in image.split(1000):
+        pixels = chunk.transpose(0, 1).flatten(1).double()
+        total, squares = total + pixels.sum(1), squares + pixels.square().sum(1)
+    mean = total / (image.numel() / image.shape[1])
+    variance = squares / (image.numel() / image.shape[1]) - mean.square()
+    return mean.float()[None], variance.clamp(min=0).sqrt().clamp(min=1e-3).float()[None]
+
+
+def _affine(image: Images, mean: Tensor, deviation: Tensor) -> Normalised:
+    shift, scale = (value.to(image.device)[:, :, None, None] for value in (mean, deviation))
+    return (image.float() - shift) / scale

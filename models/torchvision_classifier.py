@@ -1,0 +1,224 @@
+"""Any classification network of torchvision, with a stem for small images, and weights from local files."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import MultiStepLR
+
+from stratoscope.models.classifier import Classifier
+
+# what a small stem changes, by the class of the network: the max-pool that goes, and the kernel size of the first
+# convolution, which gets stride 1 (None keeps it)
+STEMS: dict[str, tuple[str | None, int | None]] = {
+    "ResNet": ("maxpool", 3),
+    "DenseNet": ("features.pool0", 3),
+    "ShuffleNetV2": ("maxpool", None),
+    "MobileNetV2": (None, None),
+    "MobileNetV3": (None, None),
+    "EfficientNet": (None, None),
+    "MNASNet": (None, None),
+    "RegNet": (None, None),
+    "VGG": (None, None),  # stride 1 as it is
+}
+RESNET_TAPS = ("relu", "maxpool", "layer?.?", "layer?.??", "avgpool", "fc")  # layer3.0, layer3.10: outputs of blocks
+
+
+def torchvision_network(
+    name: str = "resnet18",
+    small_images: bool = True,
+    pretrained: bool = False,
+    classes: int = 10,
+    channels: int = 3,
+    weights_file: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Build a network of torchvision; the arguments are those of `TorchvisionClassifier`.
+
+    Returns:
+        The network, for images (n, channels, height, width). ResNets name the outputs of stem, blocks, pooling and
+        final layer as natural taps; elsewhere all leaf modules are.
+
+    Raises:
+        ValueError: If there is no such network, stem or file, or a size is out of range.
+    """
+    from torchvision import models  # here, as it is slow to import
+
+    if min(classes, channels) < 1:
+        raise ValueError(f"classes and channels must be 1 or more; got classes {classes}, channels {channels}")
+    names = models.list_models(module=models)
+    if name not in names:
+        near = get_close_matches(name, names, n=3, cutoff=0.3) or names[:8]
+        raise ValueError(f"torchvision has no classification model {name!r}; near: {', '.join(near)}")
+    if pretrained and weights_file is None:
+        weights_file = _cached(models.get_model_weights(name).DEFAULT.url, name)
+    settings: dict[str, Any] = {"num_classes": classes}
+    if name in {"googlenet", "inception_v3"}:
+        # no auxiliary heads, so that training gives one tensor; pretrained, they expect their own input scale
+        settings |= {
+            "aux_logits": False,
+            "init_weights": weights_file is None,
+            "transform_input": weights_file is not None,
+        }
+    network = models.get_model(name, weights=None, **settings | dict(options or {}))
+    adapt_stem(network, name, small_images, channels)
+    if isinstance(network, models.ResNet):
+        network.natural_taps = (
+            RESNET_TAPS if not small_images else tuple(tap for tap in RESNET_TAPS if tap != "maxpool")
+        )
+    if weights_file is not None:
+        load_what_fits(network, read_weights(weights_file), weights_file)
+    return network  # type: ignore[no-any-return]
+
+
+def adapt_stem(network: nn.Module, name: str, small_images: bool, channels: int) -> None:
+    """Give the first convolution another number of input channels, and make the stem one for small images, in place.
+
+    A new convolution is drawn as in He et al. 2015 (normal, fan-out), like those of torchvision's ResNets.
+
+    Args:
+        network: The network.
+        name: Its name, for the message.
+        small_images: Whether the stem is changed as `STEMS` says.
+        channels: Channels of the images.
+
+    Raises:
+        ValueError: If no stem for small images is known, or the network does not begin with a plain convolution.
+    """
+    first = next((part for part in network.named_modules() if isinstance(part[1], nn.Conv2d)), None)
+    kind = type(network).__name__
+    if first is None or (small_images and kind not in STEMS):
+        raise ValueError(
+            f"no stem for small images is known for {name} ({kind}), only for {', '.join(STEMS)}: "
+            "set small_images to false"
+        )
+    place, old = first
+    size, stride, padding = old.kernel_size, old.stride, old.padding
+    if small_images:
+        pool, kernel = STEMS[kind]
+        stride = (1, 1)
+        if kernel is not None:
+            size, padding = (kernel, kernel), (kernel // 2, kernel // 2)
+        if pool is not None:
+            network.set_submodule(pool, nn.Identity())
+    if size == old.kernel_size and channels == old.in_channels:
+        old.stride = stride
+        return
+    new = nn.Conv2d(channels, old.out_channels, size, stride, padding, bias=old.bias is not None)
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    network.set_submodule(place, new)
+
+
+def read_weights(file: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a local file, without running code from it.
+
+    Args:
+        file: A file of `torch.save`, or of safetensors (by its ending .safetensors).
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        ValueError: If the file is not there or holds something else.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ValueError(f"weights_file {file} is not there: it must be the file of a state dict")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file  # comes with timm
+
+        return dict(load_file(path))
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise ValueError(f"weights_file {file} must hold tensors only, and be written by torch.save") from error
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ValueError(f"weights_file {file} must hold a state dict, which maps names to tensors")
+    return dict(state)
+
+
+def load_what_fits(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load the tensors that fit by name and shape, and warn with the names of all others.
+
+    Args:
+        network: The network, changed in place.
+        state: Tensors by name.
+        origin: Where they come from, for the messages.
+
+    Raises:
+        ValueError: If none fits.
+    """
+    own = network.state_dict()
+    fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
+    if not fitting:
+        raise ValueError(f"no tensor of {origin} fits the network: it is the file of another one")
+    network.load_state_dict(fitting, strict=False)
+    kept = [name for name in own if name not in fitting]
+    unused = [name for name in state if name not in own]
+    if kept:
+        rank_zero_warn(f"{origin} has nothing that fits {', '.join(kept)}: left as initialised")
+    if unused:
+        rank_zero_warn(f"{origin} has {', '.join(unused)}, which the network has not: left out")
+
+
+def _cached(url: str, name: str) -> str:
+    """The place of a file in torch's cache, which must be there: nothing is downloaded.
+
+    Raises:
+        ValueError: If it is not there.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if not path.is_file():
+        raise ValueError(f"the weights of {name} are not here, and nothing is downloaded: put {url} at {path}")
+    return str(path)
+
+
+class TorchvisionClassifier(Classifier):
+    """Any classification network of torchvision (`torchvision.models.list_models`).
+
+    For small images the stem is changed: ResNets (ResNeXt and wide ones too) and DenseNets get a first convolution 3x3
+    with stride 1 (He et al. 2016, section 4.2, for CIFAR-10) and no max-pool; ShuffleNetV2 a first stride of 1 and no
+    max-pool; MobileNetV2 and V3, EfficientNet, MNASNet and RegNet a first stride of 1; VGG stays as it is. Other
+    networks have no such stem here, and are refused with it.
+
+    Args:
+        name: The network's name in torchvision.
+        small_images: Whether the stem is changed for images of some 32x32.
+        pretrained: Whether to load torchvision's default weights for ImageNet from $TORCH_HOME/hub/checkpoints, where
+            the file must lie; they expect torchvision's normalisation of the pixels.
+        classes: Number of classes.
+        channels: Channels of the images.
+        weights_file: A local file of a state dict to load; what does not fit is named in a warning and left out.
+        options: Further arguments of torchvision's function, such as {dropout: 0.1}.
+        optimizer: Optimiser; SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4 in He et al. 2016, section 4.2.
+        scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.1 after epochs 82 and 123 (of 164), the
+            32,000 and 48,000 steps (of 64,000) of He et al. 2016 at batches of 128.
+        **switches: Initialisation, memory format and compilation, of `Classifier`.
+    """
+
+    image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
+
+    def __init__(
+        self,
+        name: str = "resnet18",
+        small_images: bool = True,
+        pretrained: bool = False,
+        classes: int = 10,
+        channels: int = 3,
+        weights_file: str | None = None,
+        options: dict[str, Any] | None = None,
+        optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.1, momentum=0.9, weight_decay=1e-4),
+        scheduler: LRSchedulerCallable = lambda optimizer: MultiStepLR(optimizer, milestones=[82, 123], gamma=0.1),
+        **switches: Any,
+    ) -> None:
+        if (pretrained or weights_file is not None) and switches.get("initialisation", "as_built") != "as_built":
+            raise ValueError("initialisation must be as_built with loaded weights, which it would overwrite")
+        network = torchvision_network(name, small_images, pretrained, classes, channels, weights_file, options)
+        super().__init__(network, optimizer, scheduler, **switches)

@@ -1,0 +1,219 @@
+"""What a step of training costs: hand-written PyTorch and the usual torchvision recipe against `stratoscope fit`.
+
+    python scripts/bench/training.py [--quick] [--data FOLDER] [--device cuda]
+
+Every `fit` runs in a thread of its own that is let go for one block of steps at a time, so that blocks alternate within
+one process; nothing runs beside the block that is measured.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from ratios import Ratio, compare, table
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
+
+from stratoscope.cli import build
+from stratoscope.datamodules import Batch, ImageDataModule
+from stratoscope.models import mlp, small_alexnet
+
+STEPS, BATCH = 20, 128
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "SmallAlexNet": (small_alexnet, "SmallAlexNet"),
+    "MLP 1x512": (mlp, "MLP"),
+}
+
+
+class Paced(Callback):
+    """Lets a fit run in a thread of its own, a block of steps whenever it is called.
+
+    Args:
+        fit: Starts the training with the callback it is given.
+    """
+
+    def __init__(self, fit: Callable[[Callback], None]) -> None:
+        self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
+        self.steps, self.error = 0, None
+        self.thread = threading.Thread(target=self._run, args=(fit,), daemon=True)
+        self.thread.start()
+        self.done.acquire()  # it waits before its first step
+
+    def __call__(self) -> None:
+        """Run one block."""
+        self.go.release()
+        self.done.acquire()
+        if self.error is not None:
+            raise RuntimeError("the fit ended early") from self.error
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for the first call."""
+        self._hand_over()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Hand over after every block."""
+        self.steps += 1
+        if self.steps % STEPS == 0:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self.done.release()
+        self.go.acquire()
+
+    def _run(self, fit: Callable[[Callback], None]) -> None:
+        try:
+            fit(self)
+        except BaseException as error:  # shown by the thread that waits
+            self.error = error
+        self.done.release()
+
+
+class StockClassifier(LightningModule):
+    """The LightningModule of a tutorial: a network, cross-entropy, `self.log` in every step.
+
+    Args:
+        network: Maps images to logits.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return and log the loss."""
+        image, label = batch
+        loss = cross_entropy(self.network(image), label)
+        self.log("train/loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """SGD as in the other loops."""
+        return torch.optim.SGD(self.parameters(), lr=0.01, momentum=0.9)
+
+
+def plain_loop(network: nn.Module, data: Batch, device: torch.device) -> Callable[[], None]:
+    """Hand-written PyTorch: the set in memory, shuffled batches, whitening, SGD, running loss and accuracy."""
+    network.to(device)
+    image, label = data.image.to(device), data.given_label.to(device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    loss_sum, correct = torch.zeros((), device=device), torch.zeros((), dtype=torch.long, device=device)
+
+    def batches() -> Iterator[Tensor]:
+        while True:
+            yield from torch.randperm(len(image), device=device).split(BATCH)
+
+    order = batches()
+
+    def block() -> None:
+        nonlocal loss_sum, correct
+        for _ in range(STEPS):
+            chosen = next(order)
+            pixels, target = image[chosen].float(), label[chosen]
+            pixels = pixels - pixels.mean((1, 2, 3), keepdim=True)
+            pixels = pixels / torch.linalg.vector_norm(pixels, dim=(1, 2, 3), keepdim=True) * pixels[0].numel() ** 0.5
+            logits = network(pixels)
+            loss = cross_entropy(logits, target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss_sum += loss.detach() * len(target)
+            correct += (logits.argmax(1) == target).sum()
+
+    return block
+
+
+def stock_fit(network: nn.Module, data: Batch, device: torch.device) -> Callable[[Callback], None]:
+    """Torchvision's CIFAR10 with transforms, a DataLoader and Lightning's defaults."""
+    steps = [transforms.ToTensor(), transforms.Normalize((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))]
+    source: Any = TorchvisionCIFAR10.__new__(TorchvisionCIFAR10)  # its __getitem__ on data that are here already
+    source.data, source.targets = data.image.permute(0, 2, 3, 1).contiguous().numpy(), data.given_label.tolist()
+    source.transform, source.target_transform = transforms.Compose(steps), None
+    loader = DataLoader(source, batch_size=BATCH, shuffle=True)
+
+    def fit(paced: Callback) -> None:
+        folder = tempfile.mkdtemp(prefix="stock-")
+        trainer = Trainer(
+            max_epochs=1000,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            callbacks=[paced],
+            default_root_dir=folder,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
+        trainer.fit(StockClassifier(network), loader)
+
+    return fit
+
+
+def our_fit(words: list[str]) -> tuple[Batch, Callable[[Callback], None]]:
+    """The training set of a command line, and its run."""
+    folder = tempfile.mkdtemp(prefix="ours-")
+    command = build(["fit", *words, "--runs", folder, "--trainer.max_epochs", "1000"])
+    assert isinstance(command.datamodule, ImageDataModule)
+
+    def fit(paced: Callback) -> None:
+        command.trainer.callbacks.insert(0, paced)  # type: ignore[attr-defined]
+        command.start()
+
+    return command.datamodule.sets["train"].data, fit
+
+
+def rows(name: str, options: argparse.Namespace, clock: Callable[[], float]) -> list[Ratio]:
+    """All ratios of one network."""
+    make, model = NETWORKS[name]
+    device = torch.device(options.device)
+    source = ["CIFAR10", "--data.root", options.data] if options.data else ["Shapes", "--data.size", "28"]
+    source += [] if options.data else ["--data.train_size", "20000"]
+    accelerator = "gpu" if device.type == "cuda" else "cpu"
+    words = ["--model", model, "--data", *source, "--trainer.accelerator", accelerator, "--trainer.devices", "1"]
+    data, fit = our_fit([*words, "--threads", str(options.threads)])
+    ours = Paced(fit)
+    blocks = 3 if options.quick else 21
+    where = "GPU" if device.type == "cuda" else "CPU"
+    plain = plain_loop(make(), data, device)
+    least = {"SmallAlexNet": 0.98, "MLP 1x512": 0.90}[name]
+    found = [compare(plain, ours, blocks, clock).of(f"plain loop / fit, {name}, {where}", least, STEPS)]
+    stock = Paced(stock_fit(make(), data, device))
+    least = 5.0 if where == "GPU" and name == "SmallAlexNet" else 1.5 if name == "MLP 1x512" else 1.0
+    found.append(compare(stock, ours, blocks, clock).of(f"stock recipe / fit, {name}, {where}", least, STEPS))
+    return found
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--quick", action="store_true", help="3 blocks instead of 21")
+    parser.add_argument("--data", default=None, help="folder of real CIFAR-10; generated images otherwise")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    warnings.filterwarnings("ignore")
+
+    def clock() -> float:
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time()
+
+    found = [row for name in NETWORKS for row in rows(name, options, clock)]
+    print(table(found))
+    device = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {options.threads} threads"
+    print(f"Times of a step of {BATCH} images, blocks of {STEPS} steps; {device}; torch {torch.__version__}.")
+
+
+if __name__ == "__main__":
+    main()
