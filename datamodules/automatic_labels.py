@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float64, Int64, Shaped, UInt8
 from torch import Tensor
-from torch.nn.functional import unfold
+from torch.nn.functional import pad
 
 from stratoscope.datamodules.batch import Sets
 from stratoscope.datamodules.corruption import Corruption
@@ -135,7 +135,9 @@ class EdgeLabels(QuantileLabels):
 
         def energy(image: Pixels) -> Tensor:
             pixels = image.int()
-            return sum((pixels.diff(dim=axis).square().sum((1, 2, 3)) for axis in (2, 3)), torch.zeros(len(image))).long()
+            return sum(
+                (pixels.diff(dim=axis).square().sum((1, 2, 3)) for axis in (2, 3)), torch.zeros(len(image))
+            ).long()
 
         return energy
 
@@ -202,12 +204,12 @@ class ConvolutionLabels(ArgMaxLabels):
     def measure(self, train: Shaped[Tensor, "n channel height width"], classes: int) -> Measure:
         """Draw the weights."""
         channels = train.shape[1]
-        first = random_weights(self.seed, "convolution labels, first layer", channels * 9, 16)
-        second = random_weights(self.seed, "convolution labels, second layer", 16 * 9, classes)
+        first = random_weights(self.seed, "convolution labels, first layer", 16, 9 * channels)
+        second = random_weights(self.seed, "convolution labels, second layer", classes, 9 * 16)
 
         def scores(image: Pixels) -> Tensor:
-            hidden = (convolved(image.double() - 128, first).relu() / 128).floor()
-            return convolved(hidden, second).relu().long().sum((2, 3))
+            hidden = (convolved(image.transpose(0, 1).double() - 128, first).relu() / 128).floor()
+            return convolved(hidden, second).relu().long().sum((2, 3)).T
 
         return scores
 
@@ -238,22 +240,30 @@ def random_weights(seed: int, purpose: str, rows: int, columns: int) -> Float64[
     return torch.from_numpy(drawn).view(rows, columns).double()
 
 
-def exact_product(x: Float64[Tensor, "*n d"], weights: Float64[Tensor, "d k"]) -> Float64[Tensor, "*n k"]:
+def largest(x: Float64[Tensor, "m d"]) -> float:
+    """The largest magnitude."""
+    low, high = x.aminmax()
+    return max(-float(low), float(high))
+
+
+def exact_product(a: Float64[Tensor, "m d"], b: Float64[Tensor, "d k"]) -> Float64[Tensor, "m k"]:
     """Multiply matrices of whole numbers without any rounding.
 
     Raises:
         OverflowError: If a partial sum might need more than the 53 bits that float64 has.
     """
-    if len(weights) * float(x.abs().max()) * float(weights.abs().max()) >= 2**53:
-        raise OverflowError(f"images with {len(weights)} values are too large for labels in exact arithmetic")
-    return x @ weights
+    if len(b) * largest(a) * largest(b) >= 2**53:
+        raise OverflowError(f"sums over {len(b)} values are too large for labels in exact arithmetic")
+    return a @ b
 
 
-def convolved(x: Float64[Tensor, "n c h w"], weights: Float64[Tensor, "d k"]) -> Float64[Tensor, "n k h2 w2"]:
-    """3x3 convolution with stride 2 and a margin of zeros; as a matrix product, as others may not be exact."""
+def convolved(x: Float64[Tensor, "c n h w"], weights: Float64[Tensor, "k d"]) -> Float64[Tensor, "k n h2 w2"]:
+    """3x3 convolution with stride 2 and a margin of zeros, as one matrix product: others may not be exact."""
     height, width = (-(-size // 2) for size in x.shape[2:])
-    patches = unfold(x, 3, padding=1, stride=2).transpose(1, 2)
-    return exact_product(patches, weights).transpose(1, 2).unflatten(2, (height, width))
+    padded = pad(x, (1, 1, 1, 1))
+    shifted = [padded[:, :, i::2, j::2][:, :, :height, :width] for i in range(3) for j in range(3)]
+    product = exact_product(weights, torch.cat(shifted).flatten(1))
+    return product.unflatten(1, (x.shape[1], height, width))
 
 
 def nearness(x: Float64[Tensor, "n d"], points: Float64[Tensor, "k d"]) -> Int64[Tensor, "n k"]:

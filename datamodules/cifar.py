@@ -85,8 +85,9 @@ class CIFAR(ImageDataModule):
             for name, md5 in [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]:
                 verify(unpacked / name, md5, remedy)
         elif not self.download:
+            title = type(self).__name__.replace("CIFAR", "CIFAR-")
             raise FileNotFoundError(
-                f"no {type(self).__name__} in {self.root}: expected train/ and test/ with a folder of images per class, "
+                f"no {title} in {self.root}: expected train/ and test/ with a folder of images per class, "
                 f"or {source.filename} from {source.url} (md5 {source.tgz_md5}); --data.download true fetches it"
             )
         # with verified files at hand `download` only unpacks

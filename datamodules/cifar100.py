@@ -22,7 +22,8 @@ class CIFAR100(CIFAR):
         """Torchvision's CIFAR100."""
         from torchvision import datasets  # heavy
 
-        return datasets.CIFAR100
+        source: type[datasets.CIFAR10] = datasets.CIFAR100
+        return source
 
     def check_classes(self, folder: Path, names: list[str]) -> None:
         """Count a folder's classes, and compare them with those of the training folder.

@@ -72,29 +72,27 @@ class ImageLoader(DataLoader[Batch]):
     """A DataLoader whose batches are gathers on the device: no workers, no collating, no random draw.
 
     Args:
-        data: The set; the first iteration moves it to the device.
-        batches: Which samples make up which batch.
+        dataset: The set; the first iteration moves it to the device.
         device: Of the batches.
         seed: Of the augmentations; None leaves images at rest.
+        **settings: Of DataLoader; what makes up a batch is in `batch_sampler`, whose `epoch` decides the augmentations.
     """
 
-    def __init__(
-        self, data: ImageSet, batches: ShuffledBatches | SequentialBatches, device: torch.device, seed: int | None
-    ) -> None:
+    dataset: ImageSet
+
+    def __init__(self, dataset: ImageSet, device: torch.device, seed: int | None, **settings: Any) -> None:
         # the generator is for those who make a plain loader of this one: its draws must not disturb training
-        super().__init__(data, batch_sampler=batches, collate_fn=_as_it_is, generator=torch.Generator())
-        self.data, self.batches, self.device, self.seed = data, batches, device, seed
+        super().__init__(dataset, **{"collate_fn": _as_it_is, "generator": torch.Generator(), **settings})
+        self.device, self.seed = device, seed
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator is all that is needed
-        data, batches, device = self.data, self.batches, self.device
-        data.to(device)
-        batches.device = device
+        data, epoch = self.dataset, getattr(self.batch_sampler, "epoch", None)
+        data.to(self.device)
         draw = None
-        if self.seed is not None and isinstance(batches, ShuffledBatches):
-            drawn = draws(data.augmentations, self.seed, batches.epoch, len(data))
-            draw = [numbers.to(device) for numbers in drawn]
-        for index in batches:
-            yield data.read(index, draw)
+        if self.seed is not None and epoch is not None:
+            draw = [words.to(self.device) for words in draws(data.augmentations, self.seed, epoch, len(data))]
+        for index in self.batch_sampler or ():
+            yield data.read(torch.as_tensor(index, device=self.device), draw)
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -182,9 +180,10 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> ImageLoader:
         """Batches in the order, and with the augmentation, of (seed, epoch)."""
-        data, (rank, ranks) = self._sets["train"], self._place()
+        data, device = self._sets["train"], self._device()
         seed = self.seed if self.seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        return ImageLoader(data, ShuffledBatches(len(data), self.batch_size, seed, rank, ranks), self._device(), seed)
+        batches = ShuffledBatches(len(data), self.batch_size, seed, *self._place(), device)
+        return ImageLoader(data, device, seed, batch_sampler=batches)
 
     def val_dataloader(self) -> ImageLoader | list[ImageLoader]:
         """The test sets, to watch them during training."""
@@ -200,8 +199,9 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, name: str) -> ImageLoader:
-        data, (rank, ranks) = self._sets[name], self._place()
-        return ImageLoader(data, SequentialBatches(len(data), EVALUATION_BATCH, rank, ranks), self._device(), None)
+        data, device = self._sets[name], self._device()
+        batches = SequentialBatches(len(data), EVALUATION_BATCH, *self._place(), device)
+        return ImageLoader(data, device, None, batch_sampler=batches)
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device

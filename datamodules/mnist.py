@@ -2,7 +2,7 @@
 
 import gzip
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class MNIST(ImageDataModule):
     """
 
     # md5 of the unpacked files; torchvision has those of the packed ones
-    unpacked = {
+    unpacked: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
         "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
         "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
@@ -64,7 +64,8 @@ class MNIST(ImageDataModule):
         source = self.source()
         raw = self.root / source.__name__ / "raw"
         for folder in (self.root, raw):
-            if any((folder / f"{name}{ending}").is_file() for name in self.unpacked for ending in ("", ".gz")):
+            there = [any((folder / f"{name}{ending}").is_file() for ending in ("", ".gz")) for name in self.unpacked]
+            if all(there) or (any(there) and not self.download):
                 return folder
         if not self.download:
             published = ", ".join(f"{name} (md5 {md5})" for name, md5 in source.resources)
@@ -96,7 +97,7 @@ class FashionMNIST(MNIST):
         **settings: Corruption, batch size, seed, augmentation and normalisation, of `ImageDataModule`.
     """
 
-    unpacked = {
+    unpacked: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
         "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
         "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",

@@ -28,10 +28,9 @@ def normalisation(name: Name, train: Images) -> Callable[[Images], Normalised]:
         return per_image_whitening
     if name == "per_channel":
         mean, deviation = channel_statistics(train)
-        return lambda image: _affine(image, mean, deviation)
+        return _Affine(mean, deviation)
     if name in {"unit", "centred"}:
-        shift = torch.tensor([[127.5 if name == "centred" else 0.0]])
-        return lambda image: _affine(image, shift, torch.tensor([[255.0]]))
+        return _Affine(torch.tensor([[127.5 if name == "centred" else 0.0]]), torch.tensor([[255.0]]))
     raise ValueError(f"normalisation must be per_image, per_channel, unit or centred, got {name}")
 
 
@@ -67,6 +66,11 @@ def channel_statistics(image: Images) -> tuple[Float[Tensor, "1 channel"], Float
     return mean.float()[None], variance.clamp(min=0).sqrt().clamp(min=1e-3).float()[None]
 
 
-def _affine(image: Images, mean: Tensor, deviation: Tensor) -> Normalised:
-    shift, scale = (value.to(image.device)[:, :, None, None] for value in (mean, deviation))
-    return (image.float() - shift) / scale
+class _Affine:
+    def __init__(self, shift: Tensor, scale: Tensor) -> None:
+        self.shift, self.scale = shift[:, :, None, None], scale[:, :, None, None]
+
+    def __call__(self, image: Images) -> Normalised:
+        if self.shift.device != image.device:  # once: no transfer in a training step
+            self.shift, self.scale = self.shift.to(image.device), self.scale.to(image.device)
+        return (image.float() - self.shift) / self.scale

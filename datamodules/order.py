@@ -8,6 +8,8 @@ from torch.utils.data import Sampler
 
 from stratoscope.datamodules.draws import permutations, raw_bits
 
+CPU = torch.device("cpu")
+
 
 class ShuffledBatches(Sampler[Tensor]):
     """Batches of one epoch of training, in an order that depends on nothing but the seed and the epoch.
@@ -22,14 +24,16 @@ class ShuffledBatches(Sampler[Tensor]):
         seed: Decides the orders of all epochs.
         rank: This process.
         ranks: Number of processes.
+        device: Where the indices are given out.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self, size: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1, device: torch.device = CPU
+    ) -> None:
         if batch_size % ranks:
             raise ValueError(f"batch_size must be a multiple of the number of devices ({ranks}), got {batch_size}")
         self.size, self.batch_size, self.seed, self.rank, self.ranks = size, batch_size, seed, rank, ranks
-        self.epoch = 0
-        self.device = torch.device("cpu")  # where the indices are given out
+        self.epoch, self.device = 0, device
         self.sampler = self  # Lightning announces the epoch to `batch_sampler.sampler`
 
     def set_epoch(self, epoch: int) -> None:
@@ -57,14 +61,16 @@ class SequentialBatches(Sampler[Tensor]):
         batch_size: Samples per batch on one rank.
         rank: This process.
         ranks: Number of processes.
+        device: Where the indices are given out.
     """
 
-    def __init__(self, size: int, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self, size: int, batch_size: int, rank: int = 0, ranks: int = 1, device: torch.device = CPU
+    ) -> None:
         if size < ranks:
             raise ValueError(f"{size} samples cannot be dealt out to {ranks} devices")
         self.start, self.end = size * rank // ranks, size * (rank + 1) // ranks
-        self.batch_size = batch_size
-        self.device = torch.device("cpu")
+        self.batch_size, self.device = batch_size, device
 
     def __iter__(self) -> Iterator[Tensor]:
         yield from torch.arange(self.start, self.end, device=self.device).split(self.batch_size)

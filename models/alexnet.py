@@ -9,6 +9,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
+from stratoscope.models.local_response_norm import LocalResponseNorm
 
 CONVOLUTIONS = ((96, 5), (256, 5), (384, 3), (384, 3), (256, 3))  # channels and kernel size
 POOLED = (1, 2, 5)  # convolutions that pooling follows
@@ -54,7 +55,7 @@ def alexnet(
         layers[f"relu{number}"] = nn.ReLU()
         if local_response_norm and number <= 2:
             # Section 3.3: n 5, alpha 1e-4 of the sum over the n channels, which torch's alpha/size turns into a mean.
-            layers[f"norm{number}"] = nn.LocalResponseNorm(size=5, alpha=5e-4, beta=0.75, k=2.0)
+            layers[f"norm{number}"] = LocalResponseNorm(size=5, alpha=5e-4, beta=0.75, k=2.0)
         if number in POOLED:
             layers[f"pool{number}"] = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)  # 32, 16, 8, 4 or 28, 14, 7, 4
     layers["flatten"] = nn.Flatten()

@@ -7,7 +7,6 @@ With a = alpha/size, b = beta and W(q) the sums of q over neighbouring channels,
 where g is the gradient at y and W', the transpose of W, has the mirrored window.
 """
 
-from math import prod
 from typing import Any
 
 import torch
@@ -30,18 +29,17 @@ def sums_by_doubling(x: Tensor, size: int, before: int) -> Tensor:
         The sums, of x's shape and memory format.
     """
     channels = x.shape[1]
-    runs = F.pad(x, (0, 0) * (x.dim() - 2) + (before, size - 1 - before))  # of `width` channels each
-    width, done, sums = 1, 0, None
-    while True:
+    runs = F.pad(x, (0, 0) * (x.dim() - 2) + (before, size - 1 - before))  # sums of 1 channel, then of `width`
+    width, pieces, done = 1, [], 0
+    while done < size:
         if size & width:
-            run = runs.narrow(1, done, channels)
-            sums = run if sums is None else sums + run
+            pieces.append(runs.narrow(1, done, channels))
             done += width
-        if done == size:
-            return sums
-        remaining = runs.shape[1] - width
-        runs = runs.narrow(1, 0, remaining) + runs.narrow(1, width, remaining)
-        width *= 2
+        if done < size:
+            remaining = runs.shape[1] - width
+            runs = runs.narrow(1, 0, remaining) + runs.narrow(1, width, remaining)
+            width *= 2
+    return sum(pieces[1:], pieces[0])
 
 
 def sums_by_pooling(x: Tensor, size: int, before: int) -> Tensor:
@@ -53,11 +51,17 @@ def sums_by_pooling(x: Tensor, size: int, before: int) -> Tensor:
         before: How many of them come before the window's own channel, (size - 1)//2 or size//2.
 
     Returns:
-        The sums, of x's shape.
+        The sums, of x's shape and memory format.
     """
-    planes = x.reshape(x.shape[0], 1, x.shape[1], prod(x.shape[2:]))
-    sums = F.avg_pool2d(planes, (size, 1), stride=1, padding=(size // 2, 0), divisor_override=1)
-    return sums.narrow(2, size // 2 - before, x.shape[1]).reshape(x.shape)
+    n, channels = x.shape[:2]
+    last = x.movedim(1, -1)
+    if last.is_contiguous():  # channels_last: pooled along the last dimension, nothing is copied
+        rows = last.reshape(n, 1, -1, channels)
+        sums = F.avg_pool2d(rows, (1, size), stride=1, padding=(0, size // 2), divisor_override=1)
+        return sums.narrow(3, size // 2 - before, channels).reshape(last.shape).movedim(-1, 1)
+    columns = x.reshape(n, 1, channels, -1)
+    sums = F.avg_pool2d(columns, (size, 1), stride=1, padding=(size // 2, 0), divisor_override=1)
+    return sums.narrow(2, size // 2 - before, channels).reshape(x.shape)
 
 
 def channel_sums(x: Tensor, size: int, before: int) -> Tensor:
@@ -78,6 +82,11 @@ def inverse_power(s: Tensor, beta: float) -> Tensor:
     return root * root.sqrt()
 
 
+def normalise(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    """Y of the formula."""
+    return x * inverse_power(scale(x, size, alpha, k), beta)
+
+
 class _Normalisation(Function):
     """The formula with its own derivatives.
 
@@ -88,7 +97,7 @@ class _Normalisation(Function):
 
     @staticmethod
     def forward(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
-        return x * inverse_power(scale(x, size, alpha, k), beta)
+        return normalise(x, size, alpha, beta, k)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -100,7 +109,7 @@ class _Normalisation(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (x,), (g,), (size, alpha, beta, k) = ctx.saved_tensors, gradients, ctx.constants
         s = scale(x, size, alpha, k)
-        direct = g * inverse_power(s, beta)
+        direct = inverse_power(s, beta) * g
         through_sums = channel_sums(direct * x / s, size, (size - 1) // 2)
         return torch.addcmul(direct, x, through_sums, value=-2 * alpha / size * beta), None, None, None, None
 
@@ -113,7 +122,7 @@ class _Normalisation(Function):
 
 
 def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """x / (k + alpha/size * sum of squares over `size` neighbouring channels)^beta, as torch's function of this name.
+    """Divide x by (k + alpha/size * sum of squares over `size` neighbouring channels)^beta, as torch does.
 
     It can be differentiated in both modes and repeatedly, mapped by `torch.func.vmap` and compiled.
 
@@ -140,10 +149,11 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
         return x
     if x.dtype in {torch.float16, torch.bfloat16}:
         return local_response_norm(x.float(), size, alpha, beta, k).to(x.dtype)
-    if x.device.type != "cpu" or x.numel() <= CHUNK or torch.compiler.is_compiling():
-        return _Normalisation.apply(x, size, alpha, beta, k)
-    chunks = x.split(max(1, CHUNK // x[0].numel()))
-    return torch.cat([_Normalisation.apply(chunk, size, alpha, beta, k) for chunk in chunks])
+    if torch.compiler.is_compiling():
+        return normalise(x, size, alpha, beta, k)  # the compiler's own derivative, fused; it takes no custom jvp
+    samples = max(1, CHUNK // x[0].numel()) if x.device.type == "cpu" else len(x)
+    chunks = [_Normalisation.apply(chunk, size, alpha, beta, k) for chunk in x.split(samples)]
+    return torch.cat(chunks) if len(chunks) > 1 else chunks[0]
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):

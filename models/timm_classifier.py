@@ -71,7 +71,8 @@ def _cached(name: str) -> str:
     if not isinstance(path, str):
         raise ValueError(
             f"the weights of {name} are not here, and nothing is downloaded: run "
-            f"`hf download {home} model.safetensors`, or give that file of https://huggingface.co/{home} as weights_file"
+            f"`hf download {home} model.safetensors`, or give that file "
+            f"of https://huggingface.co/{home} as weights_file"
         )
     return path
 
@@ -81,8 +82,8 @@ class TimmClassifier(Classifier):
 
     For small images the stem is changed as in `TorchvisionClassifier`: ResNets and DenseNets get a first convolution
     3x3 with stride 1 and no max-pool, EfficientNet (MobileNetV2 among them), MobileNetV3 and RegNet a first stride of
-    1; VGG stays as it is. Other networks have no such stem here, and are refused with it: set small_images to false, and
-    for a vision transformer options to {img_size: 32, patch_size: 4}.
+    1; VGG stays as it is. Other networks have no such stem here, and are refused with it: set small_images to false,
+    and for a vision transformer options to {img_size: 32, patch_size: 4}.
 
     Args:
         name: The network's name in timm.

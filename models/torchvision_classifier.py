@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, ClassVar
@@ -132,9 +133,7 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"weights_file {file} is not there: it must be the file of a state dict")
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file  # comes with timm
-
-        return dict(load_file(path))
+        return dict(import_module("safetensors.torch").load_file(path))  # comes with timm
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:

@@ -139,7 +139,9 @@ def select_taps(patterns: str | Sequence[str], available: Sequence[Tap]) -> list
         matches = {tap.name for tap in available if _matches(tap, pattern)}
         if not matches:
             near = get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:8]
-            raise ValueError(f"no tap matches {pattern!r}: taps are 'natural', 'all', names and globs, such as {', '.join(near)}")
+            raise ValueError(
+                f"no tap matches {pattern!r}: taps are 'natural', 'all', names and globs, such as {', '.join(near)}"
+            )
         chosen |= matches
     return [tap for tap in available if tap.name in chosen]
 

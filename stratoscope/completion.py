@@ -11,20 +11,20 @@ from typing import Any
 import shtab
 from lightning.pytorch import Callback, Trainer
 
-from stratoscope.datamodules import Corruption, ImageDataModule
+from stratoscope.datamodules import Augmentation, Corruption, ImageDataModule, ShiftedSet
 from stratoscope.models import Classifier
 from stratoscope.refusal import parameters, subclasses
 
 FLAGS = ("--print_config", "--debug")
 FILES = ("--config", "--ckpt_path")
 FOLDERS = ("--runs", "--data.root")
-CLASSES = {
-    "--model": Classifier,
-    "--data": ImageDataModule,
+LISTS = {
     "--data.corruption": Corruption,
+    "--data.augmentation": Augmentation,
+    "--data.shifted": ShiftedSet,
     "--trainer.callbacks": Callback,
-    "--trainer.callbacks+": Callback,
 }
+CLASSES = {"--model": Classifier, "--data": ImageDataModule} | LISTS | {f"{option}+": LISTS[option] for option in LISTS}
 
 
 class PrintCompletion(argparse.Action):

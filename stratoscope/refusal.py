@@ -15,13 +15,25 @@ from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from stratoscope.datamodules import Corruption
+from stratoscope.datamodules import Augmentation, Corruption, ShiftedSet
 
-BASES = (LightningModule, LightningDataModule, Corruption, Callback, Logger, Optimizer, LRScheduler)
+BASES = (
+    LightningModule,
+    LightningDataModule,
+    Corruption,
+    Augmentation,
+    ShiftedSet,
+    Callback,
+    Logger,
+    Optimizer,
+    LRScheduler,
+)
 OPTIONS: dict[str, type] = {
     "--model": LightningModule,
     "--data": LightningDataModule,
     "--data.corruption": Corruption,
+    "--data.augmentation": Augmentation,
+    "--data.shifted": ShiftedSet,
     "--trainer.callbacks": Callback,
     "--trainer.logger": Logger,
 }
@@ -71,10 +83,11 @@ def parameters(child: type) -> list[str]:
         if "__init__" in vars(part):
             own = list(inspect.signature(part.__init__).parameters.values())[1:]
             given = {"network"} if names else set()  # a subclass builds it
-            names |= {one.name: None for one in own if one.kind == one.POSITIONAL_OR_KEYWORD and one.name not in given}
-            if not any(one.kind == one.VAR_KEYWORD for one in own):
+            rest = {one.name for one in own if one.kind in {one.VAR_POSITIONAL, one.VAR_KEYWORD}}
+            names |= {one.name: None for one in own if one.name not in rest | given}
+            if not rest:
                 break
-    return [name for name in names if name not in {"args", "kwargs", "params"}]
+    return [name for name in names if name != "params"]
 
 
 def _no_command(found: re.Match[str], words: list[str]) -> str:

@@ -16,6 +16,7 @@ from stratoscope.models.local_response_norm import LocalResponseNorm
 
 SHAPES = [(128, 64, 14, 14), (128, 64, 7, 7)]  # the two normalisations of the small AlexNet, at batch size 128
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+CONSTANTS = (9, 0.001, 0.75, 1.0)  # size, alpha, beta, k
 STEPS = 20
 
 
@@ -41,10 +42,9 @@ def measure(shape: tuple[int, ...], memory_format: str, blocks: int, device: str
     generator = torch.Generator().manual_seed(0)
     x, g = (torch.randn(shape, generator=generator).to(device, memory_format=FORMATS[memory_format]) for _ in range(2))
     x = x.relu().requires_grad_()
-    constants = {"size": 9, "alpha": 0.001, "beta": 0.75, "k": 1.0}
     ratio = ratios.compare(
-        block(nn.LocalResponseNorm(**constants), x, g),
-        block(LocalResponseNorm(**constants), x, g),
+        block(nn.LocalResponseNorm(*CONSTANTS), x, g),
+        block(LocalResponseNorm(*CONSTANTS), x, g),
         blocks,
         time.process_time if device == "cpu" else synchronised,
     )
@@ -64,7 +64,7 @@ def main() -> None:
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or platform.machine()
     clock = "synchronised wall time" if arguments.device == "cuda" else "CPU time of the process"
     print(
-        f"{STEPS} steps a block, each forward and backward; float32, size 9, alpha 0.001, beta 0.75, k 1; {clock}.\n"
+        f"{STEPS} steps a block, each forward and backward; float32, size, alpha, beta, k = {CONSTANTS}; {clock}.\n"
         f"{torch.get_num_threads()} thread(s), {where}, torch {torch.__version__}, Python {platform.python_version()}."
     )
 

@@ -29,7 +29,7 @@ def median_interval(values: Iterable[float], confidence: float = 0.95) -> tuple[
     n = len(ordered)
 
     def coverage(left_out: int) -> float:
-        return 1 - 2 * sum(comb(n, below) for below in range(left_out + 1)) / 2**n
+        return 1 - 2 * sum(comb(n, below) for below in range(left_out + 1)) * 0.5**n
 
     left_out = max((i for i in range((n - 1) // 2 + 1) if coverage(i) >= confidence), default=0)
     return ordered[left_out], ordered[n - 1 - left_out], max(0.0, coverage(left_out))
@@ -95,7 +95,8 @@ def compare(
     Returns:
         The times.
     """
-    theirs(), ours()
+    theirs()
+    ours()
     times: tuple[list[float], list[float]] = [], []
     for block in range(blocks):
         for which in (0, 1) if block % 2 == 0 else (1, 0):

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from stratoscope.datamodules.draws import integers, permutations, raw_bits, uniform
+from stratoscope.datamodules.draws import integers, permutations, raw_bits, single_uniform, uniform
 
 FALSE_ALARM = 1e-6  # of each statistical test, were the seed not fixed
 EXTREMES: NDArray[np.uint64] = np.array([0, 2**63, 2**64 - 1], dtype=np.uint64)
@@ -31,9 +31,10 @@ def test_a_longer_stream_begins_with_the_shorter_one() -> None:
 
 def test_streams_of_different_purposes_and_seeds_differ() -> None:
     """No two of all the streams of a long run begin alike."""
-    corruptions = ["labels", "shuffled pixels"]
+    corruptions = ["labels", "confused labels", "shuffled pixels", "subset"]
     corruptions += [f"{kind} pixels {split}" for kind in ("random", "gaussian") for split in ("train", "test")]
     purposes = [*corruptions, *(f"order of epoch {epoch}" for epoch in range(1000))]
+    purposes += [f"augmentation {place} of epoch {epoch}" for place in range(4) for epoch in range(1000)]
     words = [int(raw_bits(0, purpose, 1)[0]) for purpose in purposes]
     words += [int(raw_bits(seed, "labels", 1)[0]) for seed in range(1, 1000)]
     assert len(set(words)) == len(words)
@@ -56,6 +57,21 @@ def test_uniform_numbers_are_uniform() -> None:
     """50,000 numbers lie in [0, 1) and pass the Kolmogorov-Smirnov test."""
     numbers = uniform(raw_bits(0, "test", 50_000))
     assert 0 <= numbers.min() < numbers.max() < 1
+    assert stats.kstest(numbers, "uniform").pvalue > FALSE_ALARM
+
+
+def test_single_uniform_known_answers() -> None:
+    """The smallest word gives 0, the middle one a half, the largest the float of single precision before 1."""
+    numbers = single_uniform(EXTREMES)
+    assert numbers.dtype == np.float32
+    assert numbers.tolist() == [0.0, 0.5, 1 - 2.0**-24]
+
+
+def test_single_uniform_numbers_are_uniform() -> None:
+    """They are the double ones cut to 24 bits, so never 1, and pass the Kolmogorov-Smirnov test (n = 50,000)."""
+    words = raw_bits(0, "test", 50_000)
+    numbers = single_uniform(words)
+    assert np.array_equal(numbers, np.floor(uniform(words) * 2**24) / 2**24)
     assert stats.kstest(numbers, "uniform").pvalue > FALSE_ALARM
 
 

@@ -1,4 +1,6 @@
-"""Tests of datamodules/whitening.py."""
+"""Tests of datamodules/normalisation.py."""
+
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -7,7 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.testing import assert_close
 
-from stratoscope.datamodules.whitening import per_image_whitening
+from stratoscope.datamodules.normalisation import Name, channel_statistics, normalisation, per_image_whitening
+
+NAMES: tuple[Name, ...] = get_args(Name)
+each = pytest.mark.parametrize("name", NAMES)
 
 
 def formula(image: Tensor) -> Tensor:
@@ -63,6 +68,106 @@ def test_a_nearly_constant_image_is_divided_by_the_least_deviation() -> None:
     image[0, 1, 2, 3] = 101
     assert_close(per_image_whitening(image).double(), formula(image), rtol=0, atol=1e-5)
     assert per_image_whitening(image).max() == pytest.approx(2352**0.5 / 255, rel=1e-2)
+
+
+def half_images() -> Tensor:
+    """Half-precision pixels of three different channels, some below 0 and above 255."""
+    noise = torch.randn(50, 3, 9, 7, generator=torch.Generator().manual_seed(0))
+    return (noise * torch.tensor([90, 60, 30]).view(-1, 1, 1) + torch.tensor([130, 100, 70]).view(-1, 1, 1)).half()
+
+
+def by_hand(name: Name, image: Tensor, train: Tensor) -> Tensor:
+    """Every normalisation in float64 and without torch."""
+    pixels: NDArray[np.float64] = image.numpy().astype(np.float64)
+    if name == "per_image":
+        return formula(image)
+    if name == "per_channel":
+        channels: NDArray[np.float64] = train.numpy().astype(np.float64).transpose(1, 0, 2, 3).reshape(3, -1)
+        mean, deviation = (value[None, :, None, None] for value in (channels.mean(1), channels.std(1)))
+        return torch.from_numpy((pixels - mean) / deviation)
+    return torch.from_numpy(pixels / 255 if name == "unit" else (pixels - 127.5) / 255)
+
+
+@each
+@pytest.mark.parametrize("half", [False, True])
+def test_every_name_is_what_it_says(name: Name, half: bool) -> None:
+    """uint8 and float16 images equal the definition in float64, to 1e-5; the result is float32."""
+    train = half_images() if half else images(7)
+    image = train[:4].flip(3)
+    normalised = normalisation(name, train)(image)
+    assert normalised.dtype == torch.float32
+    assert_close(normalised.double(), by_hand(name, image, train), rtol=0, atol=1e-5)
+
+
+@each
+def test_the_input_stays(name: Name) -> None:
+    """No normalisation changes pixels in place, float32 ones neither."""
+    for image in (images(), half_images(), images().float()):
+        before = image.clone()
+        normalisation(name, image)(image)
+        assert torch.equal(image, before)
+
+
+@each
+@pytest.mark.parametrize("value", [0, 1, 200, 255])
+def test_constant_images(name: Name, value: int) -> None:
+    """A set of one grey gives zeros where a mean is subtracted, and the grey on the scale else."""
+    grey = torch.full((2, 3, 28, 28), value, dtype=torch.uint8)
+    expected = {"unit": value / 255, "centred": value / 255 - 0.5}.get(name, 0.0)
+    assert_close(normalisation(name, grey)(grey), torch.full(grey.shape, expected), rtol=0, atol=1e-4)
+
+
+def test_standardised_channels_have_mean_0_and_deviation_1() -> None:
+    """Over all training images together, in each channel, though not in each image."""
+    for train in (images(2500), half_images()):
+        standardised = normalisation("per_channel", train)(train).double()
+        deviation, mean = torch.std_mean(standardised, dim=(0, 2, 3), correction=0)
+        assert_close(mean, torch.zeros(3).double(), rtol=0, atol=1e-5)
+        assert_close(deviation, torch.ones(3).double(), rtol=0, atol=1e-5)
+        assert standardised.mean((1, 2, 3)).abs().max() > 0.01
+
+
+def test_channel_statistics_are_exact() -> None:
+    """Mean and deviation of uint8 channels are NumPy's in float64, rounded once, over more images than one portion."""
+    train = images(2100)
+    channels: NDArray[np.float64] = train.numpy().astype(np.float64).transpose(1, 0, 2, 3).reshape(3, -1)
+    mean, deviation = channel_statistics(train)
+    assert_close(mean[0], torch.from_numpy(channels.mean(1)).float(), rtol=1.2e-7, atol=0)
+    assert_close(deviation[0], torch.from_numpy(channels.std(1)).float(), rtol=1.2e-7, atol=0)
+
+
+def test_other_images_are_standardised_by_the_training_set() -> None:
+    """The test images' own mean and deviation do not matter."""
+    train, test = images(8), torch.full((3, 3, 28, 28), 77, dtype=torch.uint8)
+    mean, deviation = channel_statistics(train)
+    standardised = normalisation("per_channel", train)(test)
+    expected = ((77 - mean) / deviation)[:, :, None, None].expand_as(standardised)
+    assert_close(standardised, expected)
+
+
+@pytest.mark.parametrize("name", ["unit", "centred"])
+def test_ends_of_the_scale(name: Name) -> None:
+    """0 and 255 become 0 and 1, or -1/2 and 1/2, exactly, in one channel too."""
+    ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+    low = {"unit": 0.0, "centred": -0.5}[name]
+    assert normalisation(name, ends)(ends).flatten().tolist() == [low, low + 1]
+
+
+@each
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_any_number_of_channels(name: Name, channels: int) -> None:
+    """One, three and four channels keep their shape."""
+    image = images(6)[:, :1].repeat(1, channels, 1, 1)
+    assert normalisation(name, image)(image).shape == (6, channels, 28, 28)
+
+
+def test_an_unknown_name_is_refused() -> None:
+    """The message has the names there are; asked of the function below the tests' own type check."""
+    unchecked: Any = normalisation
+    while hasattr(unchecked, "__wrapped__"):
+        unchecked = unchecked.__wrapped__
+    with pytest.raises(ValueError, match="must be per_image, per_channel, unit or centred, got per_pixel"):
+        unchecked("per_pixel", images())
 
 
 def test_images_do_not_see_each_other() -> None:

@@ -5,19 +5,25 @@ from itertools import chain
 
 import numpy as np
 import pytest
+import torch
 
 from stratoscope.datamodules.order import SequentialBatches, ShuffledBatches
 
 
+def listed(batches: ShuffledBatches | SequentialBatches) -> list[list[int]]:
+    """The samples of every batch of a pass."""
+    return [batch.tolist() for batch in batches]
+
+
 def flat(batches: ShuffledBatches | SequentialBatches) -> list[int]:
     """All samples of a pass, in order."""
-    return list(chain.from_iterable(batches))
+    return list(chain.from_iterable(listed(batches)))
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(20, 4), (22, 4), (5, 8), (7, 7), (9, 1)])
 def test_every_sample_once_per_epoch(size: int, batch_size: int) -> None:
     """On one rank an epoch holds every sample once, in batches of batch_size but for the last."""
-    batches = list(ShuffledBatches(size, batch_size, seed=0))
+    batches = listed(ShuffledBatches(size, batch_size, seed=0))
     assert sorted(chain.from_iterable(batches)) == list(range(size))
     assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
     assert len(batches[-1]) == size - batch_size * (len(batches) - 1)
@@ -44,15 +50,15 @@ def test_ranks_share_the_batches_of_one_rank(ranks: int, epoch: int) -> None:
     shares = [ShuffledBatches(40, 8, seed=1, rank=rank, ranks=ranks) for rank in range(ranks)]
     for batches in (whole, *shares):
         batches.set_epoch(epoch)
-    steps = list(zip(*shares, strict=True))
+    steps = list(zip(*map(listed, shares), strict=True))
     assert {len(share) for step in steps for share in step} == {8 // ranks}
-    assert [list(chain.from_iterable(step)) for step in steps] == list(whole)
+    assert [list(chain.from_iterable(step)) for step in steps] == listed(whole)
 
 
 @pytest.mark.parametrize(("size", "kept"), [(16, 16), (17, 16), (19, 16), (20, 20), (22, 20), (23, 20)])
 def test_a_remainder_smaller_than_the_ranks_is_left_out(size: int, kept: int) -> None:
     """Four ranks take as many steps as each other and all samples but size % 4, each once."""
-    shares = [list(ShuffledBatches(size, 8, seed=0, rank=rank, ranks=4)) for rank in range(4)]
+    shares = [listed(ShuffledBatches(size, 8, seed=0, rank=rank, ranks=4)) for rank in range(4)]
     steps = list(zip(*shares, strict=True))
     assert all(len({len(share) for share in step}) == 1 for step in steps)
     samples = [sample for step in steps for share in step for sample in share]
@@ -100,21 +106,21 @@ def test_the_epoch_counts_until_the_first_batch_is_asked_for() -> None:
     """`set_epoch` between iter() and the first next() still decides the order, as Lightning may call iter() early."""
     batches = ShuffledBatches(30, 8, seed=0)
     batches.set_epoch(5)
-    expected = list(batches)
+    expected = listed(batches)
     batches.set_epoch(4)
     iterator = iter(batches)
     batches.set_epoch(5)
-    assert list(iterator) == expected
+    assert [batch.tolist() for batch in iterator] == expected
 
 
 def test_the_order_does_not_change_under_way() -> None:
     """`set_epoch` after the first batch leaves the rest of the epoch as it is."""
     batches = ShuffledBatches(30, 8, seed=0)
-    expected = list(batches)
+    expected = listed(batches)
     iterator = iter(batches)
     begun = [next(iterator)]
     batches.set_epoch(1)
-    assert begun + list(iterator) == expected
+    assert [batch.tolist() for batch in [*begun, *iterator]] == expected
 
 
 @pytest.mark.parametrize(("batch_size", "ranks"), [(7, 2), (128, 3), (2, 4)])
@@ -154,4 +160,12 @@ def test_fewer_samples_than_ranks_are_refused() -> None:
 
 def test_sequential_batches_of_one_rank_keep_the_order() -> None:
     """One rank reads the set from its first sample to its last."""
-    assert list(SequentialBatches(10, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert listed(SequentialBatches(10, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize("batches", [ShuffledBatches(10, 4, seed=0), SequentialBatches(10, 4)])
+def test_batches_are_tensors_on_the_device_asked_for(batches: ShuffledBatches | SequentialBatches) -> None:
+    """Samples are given out as int64 tensors: on the CPU, or where `device` says."""
+    for device in ("cpu", "meta"):
+        batches.device = torch.device(device)
+        assert {(batch.dtype, batch.device.type) for batch in batches} == {(torch.int64, device)}

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import conv2d
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ExponentialLR
 from torch.testing import assert_close
@@ -93,14 +94,11 @@ def test_an_inception_module_puts_channels_side_by_side() -> None:
     """The first channels are those of the 1x1 convolution, the others those of the 3x3 convolution."""
     torch.manual_seed(0)
     module, x = Inception(4, narrow=3, wide=5, batch_norm=False), torch.randn(2, 4, 6, 6)
-    narrow = torch.einsum("nchw,oc->nohw", x, module.conv1x1.conv.weight[:, :, 0, 0]) + module.conv1x1.conv.bias.view(
-        -1, 1, 1
-    )
-    assert_close(module(x)[:, :3], narrow.clamp(min=0))
-    assert_close(
-        module(x)[:, 3:],
-        nn.functional.conv2d(x, module.conv3x3.conv.weight, module.conv3x3.conv.bias, padding=1).relu(),
-    )
+    y, weights = module(x), dict(module.named_parameters())
+    narrow = conv2d(x, weights["conv1x1.conv.weight"], weights["conv1x1.conv.bias"])
+    wide = conv2d(x, weights["conv3x3.conv.weight"], weights["conv3x3.conv.bias"], padding=1)
+    assert_close(y[:, :3], narrow.relu())
+    assert_close(y[:, 3:], wide.relu())
 
 
 def test_a_downsampling_puts_the_maxima_behind_the_convolution() -> None:

@@ -12,22 +12,25 @@ from torch.testing import assert_close
 from stratoscope.models.vgg import VGG, vgg
 from stratoscope.probes import find_taps, select_taps
 
-DEPTHS = pytest.mark.parametrize("depth", [11, 13, 16, 19])
-
 
 def count(network: nn.Module) -> int:
     """Number of parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@DEPTHS
+def convolutions(depth: int, batch_norm: bool) -> nn.Sequential:
+    """Torchvision's layers before the fully connected ones."""
+    network: nn.Sequential = getattr(torchvision.models, f"vgg{depth}{'_bn' * batch_norm}")().features
+    return network
+
+
+@pytest.mark.parametrize("depth", [11, 13, 16, 19])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_parameter_counts_are_those_of_torchvision(depth: int, batch_norm: bool) -> None:
     """Convolutions have the weights of torchvision's, and biases only where torchvision's do something."""
     with torch.device("meta"):
-        theirs = getattr(torchvision.models, f"vgg{depth}{'_bn' * batch_norm}")().features
-        ours = vgg(depth, batch_norm)
-    inert = sum(part.bias.numel() for part in theirs if batch_norm and isinstance(part, nn.Conv2d))
+        theirs, ours = convolutions(depth, batch_norm), vgg(depth, batch_norm)
+    inert = sum(part.out_channels for part in theirs if batch_norm and isinstance(part, nn.Conv2d))
     assert count(ours) == count(theirs) - inert + 10 * (512 + 1)
 
 
@@ -46,16 +49,14 @@ def test_parameter_counts_that_are_often_quoted(depth: int, parameters: int) -> 
 def test_features_are_those_of_torchvision(depth: int, batch_norm: bool) -> None:
     """With the same weights, the 512 features before the logits are the output of torchvision's convolutions."""
     torch.manual_seed(0)
-    ours = vgg(depth, batch_norm).eval()
-    theirs = getattr(torchvision.models, f"vgg{depth}{'_bn' * batch_norm}")().features.eval()
-    state = {name: tensor for name, tensor in theirs.state_dict().items() if tensor.any() or not batch_norm}
-    convolutions = [str(number) for number, part in enumerate(theirs) if isinstance(part, nn.Conv2d)]
-    if batch_norm:
-        assert not any(f"{number}.bias" in state for number in convolutions)  # torchvision makes them zero
-        state = {n: t for n, t in theirs.state_dict().items() if n not in {f"{number}.bias" for number in convolutions}}
-    body = ours[: len(list(ours)) - 1]
-    body.load_state_dict(dict(zip(body.state_dict(), state.values(), strict=True)))
-    image = torch.randn(2, 3, 32, 32)
+    ours, image = vgg(depth, batch_norm).eval(), torch.randn(2, 3, 32, 32)
+    body = ours[:-1]
+    with torch.device("meta"):
+        theirs = convolutions(depth, batch_norm).eval()
+    inert = {f"{number}.bias" for number, part in enumerate(theirs) if batch_norm and isinstance(part, nn.Conv2d)}
+    wanted = theirs.state_dict()
+    state = dict(zip([name for name in wanted if name not in inert], body.state_dict().values(), strict=True))
+    theirs.load_state_dict(state | {name: torch.zeros(len(wanted[name])) for name in inert}, assign=True)
     with torch.no_grad():
         assert_close(body(image), theirs(image).flatten(1))
 
@@ -124,7 +125,7 @@ def test_gradients_reach_every_parameter(batch_norm: bool) -> None:
     """After one loss every parameter of every layer has a gradient that is not zero."""
     torch.manual_seed(0)
     model = VGG(11, batch_norm)
-    model(torch.randn(8, 3, 32, 32)).logsumexp(1).sum().backward()
+    model(torch.randn(4, 3, 32, 32)).logsumexp(1).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.any(), name
@@ -147,7 +148,7 @@ def test_logits_are_the_same_however_they_are_computed() -> None:
 
 
 def test_the_optimiser_of_the_paper() -> None:
-    """The defaults are SGD at 0.01 with momentum 0.9 and weight decay 0.0005, divided by 10 three times in 74 epochs."""
+    """The defaults are SGD at 0.01 with momentum 0.9, weight decay 0.0005, divided by 10 three times in 74 epochs."""
     with torch.device("meta"):
         made: Any = VGG(11).configure_optimizers()
     optimizer, scheduler = made["optimizer"], made["lr_scheduler"]

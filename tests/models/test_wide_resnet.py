@@ -39,7 +39,7 @@ def test_natural_taps_and_shapes(width: int) -> None:
 
 @pytest.mark.parametrize(("outputs", "stride"), [(4, 1), (6, 1), (6, 2), (4, 2)])
 def test_a_block_equals_the_formula(outputs: int, stride: int) -> None:
-    """y = x + F(a), or a 1x1 convolution of a + F(a) where x has another shape, with a = ReLU(BN(x))."""
+    """A block is x + F(a), or a 1x1 convolution of a + F(a) where x has another shape, with a = ReLU(BN(x))."""
     torch.manual_seed(0)
     block = PreActivationBlock(4, outputs, stride, dropout=0.5).double().eval()
     x = torch.randn(2, 4, 6, 6).double()

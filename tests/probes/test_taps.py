@@ -278,3 +278,61 @@ def test_reading_calls_for_the_taps_asked_for(network: Network, image: Tensor) -
         network(image)
     assert [name for name in every if name not in {"halves", "choice", "total"}] == ORDER[1:]
     assert {"halves", "choice", "total"} <= set(every)
+
+
+class Block(nn.Module):
+    """A residual block: its output is no leaf's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(4, 4, 1), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the input to what the leaves make of it."""
+        return x + self.relu(self.conv(x))
+
+
+class Reporting(nn.Module):
+    """A network that names its natural taps, beside a layer it does not name."""
+
+    natural_taps = ("stem", "block?")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.block1, self.block2, self.head = nn.Conv2d(1, 4, 1), Block(), Block(), nn.Flatten()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run everything in order."""
+        flat: Tensor = self.head(self.block2(self.block1(self.stem(x))))
+        return flat
+
+
+@pytest.mark.parametrize("inside", ["", "body.network."])
+def test_natural_taps_are_what_the_network_names(inside: str, image: Tensor) -> None:
+    """They are its own globs and nothing below them, wherever it lies; what lies beside it counts by its leaves."""
+    network: nn.Module = Reporting()
+    if inside:
+        network = nn.ModuleDict({"body": nn.ModuleDict({"network": network}), "scale": nn.ReLU()})
+        forward = lambda x: network["scale"](network["body"]["network"](x))  # noqa: E731
+    taps = find_taps(network, forward if inside else network, image)
+    named = [f"{inside}{name}" for name in ("stem", "block1", "block2")]
+    assert [tap.name for tap in select_taps("natural", taps)] == [INPUT, *named, *(["scale"] if inside else [])]
+    assert f"{inside}block1.relu" in [tap.name for tap in select_taps("all", taps)]
+    assert f"{inside}block1" not in [tap.name for tap in select_taps("all", taps)]
+
+
+def test_without_natural_taps_all_leaves_are_natural(network: Network, image: Tensor) -> None:
+    """A network that names nothing is read at every leaf."""
+    taps = find_taps(network, network, image)
+    assert select_taps("natural", taps) == select_taps("all", taps)
+
+
+def test_compiled_networks_are_read_as_they_are_written(image: Tensor) -> None:
+    """A network compiled in place gives the taps and features of the same network without compilation."""
+    network = Reporting()
+    expected = read_features(network, network, image, ["stem", "block2"], _keep)
+    network.compile(backend="eager")
+    compiled = network(image)
+    assert [tap.name for tap in find_taps(network, network, image)][:2] == [INPUT, "stem"]
+    torch.testing.assert_close(read_features(network, network, image, ["stem", "block2"], _keep), expected)
+    assert torch.equal(network(image), compiled)

@@ -51,3 +51,13 @@ def test_differences_are_dotted_keys() -> None:
         "a.c: 2 there, null here",
         "a.d: null there, 3 here",
     ]
+
+
+def test_a_run_goes_on_with_its_own_data_only(tmp_path: Path) -> None:
+    """The hashes a run began with are kept; other data are refused with the set named, the same ones are not."""
+    RunDirectory(str(tmp_path), "one").claim({"seed": 0}, {"command": "fit"}, {"train": "aa", "test": "bb"})
+    again = RunDirectory(str(tmp_path), "one")
+    again.check_data({"train": "aa", "test": "bb"})
+    with pytest.raises(Refused, match=r"run one was begun with other data: data\.train"):
+        again.check_data({"train": "cc", "test": "bb"})
+    RunDirectory(str(tmp_path), "new").check_data({"train": "aa"})
