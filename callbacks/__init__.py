@@ -1,6 +1,7 @@
 """Wiring: when an instrument runs during training, and where its results go."""
 
+from stratoscope.callbacks.human_uncertainty import HumanUncertainty
 from stratoscope.callbacks.linear_probes import LinearProbes
 from stratoscope.callbacks.predictions import Predictions
 
-__all__ = ["LinearProbes", "Predictions"]
+__all__ = ["HumanUncertainty", "LinearProbes", "Predictions"]

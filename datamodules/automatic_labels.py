@@ -11,6 +11,7 @@ order of summation gives the same. So labels are the same on every machine.
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float64, Int64, Shaped, UInt8
@@ -21,10 +22,10 @@ from stratoscope.datamodules.batch import Sets
 from stratoscope.datamodules.corruption import Corruption
 from stratoscope.datamodules.draws import integers, permutations, raw_bits
 
-IMAGES = 1000  # images measured at a time: bounds the memory
+IMAGES = 100  # images measured at a time: bounds the memory
 WEIGHT = 127  # random weights are whole numbers in [-WEIGHT, WEIGHT]
 SWEEPS = 200  # most rounds of balancing
-ITERATIONS = 8  # of Lloyd's algorithm
+ITERATIONS, SAMPLE = 10, 10_000  # of Lloyd's algorithm, on so many training images
 
 Pixels = UInt8[Tensor, "n channel height width"]
 Measure = Callable[[Pixels], Tensor]
@@ -154,28 +155,29 @@ class PrototypeLabels(ArgMaxLabels):
     def measure(self, train: Shaped[Tensor, "n channel height width"], classes: int) -> Measure:
         """Draw the prototypes p, and score by 2 x.p - |p|^2."""
         prototypes = flat(whole_pixels(train[random_images(self.seed, len(train), classes)]))
-        return lambda image: nearness(flat(image), prototypes)
+        return partial(nearness, points=prototypes)
 
 
 class ClusterLabels(ArgMaxLabels):
     """The label names the cluster: k-means with clusters of equal size.
 
-    Lloyd's algorithm for a fixed number of iterations from random training images, with the biases of `PrototypeLabels`
-    in every assignment, and centroids rounded to whole pixels.
+    Ten iterations of Lloyd's algorithm on 10,000 random training images, from the first of them, with the biases of
+    `PrototypeLabels` in every assignment and centroids rounded to whole pixels; then biases for all training images.
 
     Args:
-        seed: Decides the images to start from.
+        seed: Decides the images.
     """
 
     def measure(self, train: Shaped[Tensor, "n channel height width"], classes: int) -> Measure:
         """Find the centroids c, and score by 2 x.c - |c|^2."""
-        centroids = flat(whole_pixels(train[random_images(self.seed, len(train), classes)]))
-        bias = torch.zeros(classes, dtype=torch.int64)
+        sample = whole_pixels(train[random_images(self.seed, len(train), SAMPLE)])
+        centroids = flat(sample[:classes])
+        bias = None
         for _ in range(ITERATIONS):
-            scores = in_portions(lambda image, centroids=centroids: nearness(flat(image), centroids), train)
+            scores = in_portions(partial(nearness, points=centroids), sample)
             bias = balancing_bias(scores.T, bias)
-            centroids = rounded_means(train, (scores + bias).argmax(1), centroids)
-        return lambda image: nearness(flat(image), centroids)
+            centroids = rounded_means(sample, (scores + bias).argmax(1), centroids)
+        return partial(nearness, points=centroids)
 
 
 class LinearLabels(ArgMaxLabels):
@@ -209,7 +211,8 @@ class ConvolutionLabels(ArgMaxLabels):
 
         def scores(image: Pixels) -> Tensor:
             hidden = (convolved(image.transpose(0, 1).double() - 128, first).relu() / 128).floor()
-            return convolved(hidden, second).relu().long().sum((2, 3)).T
+            total: Tensor = convolved(hidden, second).relu().long().sum((2, 3)).T
+            return total
 
         return scores
 
@@ -229,9 +232,9 @@ def flat(image: Pixels) -> Float64[Tensor, "n d"]:
     return image.flatten(1).double()
 
 
-def random_images(seed: int, n: int, count: int) -> Int64[Tensor, " count"]:
-    """Positions of `count` of n images."""
-    return torch.from_numpy(permutations(raw_bits(seed, "prototypes", n))[:count])
+def random_images(seed: int, n: int, most: int) -> Int64[Tensor, " m"]:
+    """Positions of `most` of n images, or of all, in random order."""
+    return torch.from_numpy(permutations(raw_bits(seed, "prototypes", n))[:most])
 
 
 def random_weights(seed: int, purpose: str, rows: int, columns: int) -> Float64[Tensor, "rows columns"]:
@@ -263,23 +266,22 @@ def convolved(x: Float64[Tensor, "c n h w"], weights: Float64[Tensor, "k d"]) ->
     padded = pad(x, (1, 1, 1, 1))
     shifted = [padded[:, :, i::2, j::2][:, :, :height, :width] for i in range(3) for j in range(3)]
     product = exact_product(weights, torch.cat(shifted).flatten(1))
-    return product.unflatten(1, (x.shape[1], height, width))
+    return product.view(len(weights), x.shape[1], height, width)
 
 
-def nearness(x: Float64[Tensor, "n d"], points: Float64[Tensor, "k d"]) -> Int64[Tensor, "n k"]:
+def nearness(image: Pixels, points: Float64[Tensor, "k d"]) -> Int64[Tensor, "n k"]:
     """Scores 2 x.p - |p|^2, larger for nearer points p: they are |x|^2 - |x - p|^2."""
-    return 2 * exact_product(x, points.T).long() - points.long().square().sum(1)
+    return 2 * exact_product(flat(image), points.T).long() - points.long().square().sum(1)
 
 
 def rounded_means(
-    image: Shaped[Tensor, "n channel height width"], cluster: Int64[Tensor, " n"], before: Float64[Tensor, "k d"]
+    image: Pixels, cluster: Int64[Tensor, " n"], before: Float64[Tensor, "k d"]
 ) -> Float64[Tensor, "k d"]:
     """Mean image of every cluster, rounded half up to whole pixels; an empty cluster keeps what it had before."""
-    sums, counts = torch.zeros_like(before), torch.zeros(len(before), 1, dtype=torch.int64)
+    sums, counts = torch.zeros_like(before), torch.bincount(cluster, minlength=len(before))[:, None]
     for portion, members in zip(image.split(IMAGES), cluster.split(IMAGES), strict=True):
         belongs = (members == torch.arange(len(before))[:, None]).double()
-        sums += exact_product(belongs, flat(whole_pixels(portion)))
-        counts += belongs.long().sum(1, keepdim=True)
+        sums += exact_product(belongs, flat(portion))
     means = (2 * sums.long() + counts) // (2 * counts).clamp(min=1)
     return torch.where(counts > 0, means.double(), before)
 

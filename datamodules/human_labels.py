@@ -2,7 +2,7 @@
 
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ def read_arrays(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.gene
     if file.suffix not in {".npz", ".pt", ".pth"}:
         raise ValueError(f"human labels must be in a file .npz or .pt, got {file}")
     try:
-        arrays = _read_npz(file, names) if file.suffix == ".npz" else _read_torch(file)
+        arrays: Any = _read_npz(file, names) if file.suffix == ".npz" else _read_torch(file)
     except Exception as error:  # whatever a damaged or hostile file brings about
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{file} cannot be read as arrays alone ({type(error).__name__}: {reason})") from None
@@ -93,10 +93,10 @@ def _read_npz(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generi
         return {name: arrays[name] for name in names if name in arrays}
 
 
-def _read_torch(file: Path) -> object:
+def _read_torch(file: Path) -> Any:
     """Unpickle NumPy's arrays of whole numbers and nothing else."""
     reconstruct = np.zeros(0).__reduce__()[0]
-    allowed = [
+    allowed: list[Any] = [
         (reconstruct, "numpy.core.multiarray._reconstruct"),  # written by NumPy 1
         (reconstruct, "numpy._core.multiarray._reconstruct"),  # and 2
         np.ndarray,

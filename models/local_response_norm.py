@@ -7,6 +7,7 @@ With a = alpha/size, b = beta and W(q) the sums of q over neighbouring channels,
 where g is the gradient at y and W', the transpose of W, has the mirrored window.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -82,9 +83,25 @@ def inverse_power(s: Tensor, beta: float) -> Tensor:
     return root * root.sqrt()
 
 
+def in_chunks(formula: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """The formula of tensors with the same samples; on a CPU, of some samples at a time."""
+    samples = max(1, CHUNK // tensors[0][0].numel())
+    if tensors[0].device.type != "cpu" or len(tensors[0]) <= samples:
+        return formula(*tensors)
+    return torch.cat([formula(*chunk) for chunk in zip(*(tensor.split(samples) for tensor in tensors), strict=True)])
+
+
 def normalise(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
     """Y of the formula."""
     return x * inverse_power(scale(x, size, alpha, k), beta)
+
+
+def derivative(x: Tensor, g: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    """Gradient at x, given the gradient g at y."""
+    s = scale(x, size, alpha, k)
+    direct = inverse_power(s, beta) * g
+    through_sums = channel_sums(direct * x / s, size, (size - 1) // 2)
+    return torch.addcmul(direct, x, through_sums, value=-2 * alpha / size * beta)
 
 
 class _Normalisation(Function):
@@ -97,7 +114,7 @@ class _Normalisation(Function):
 
     @staticmethod
     def forward(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
-        return normalise(x, size, alpha, beta, k)
+        return in_chunks(lambda x: normalise(x, size, alpha, beta, k), x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -107,11 +124,8 @@ class _Normalisation(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (x,), (g,), (size, alpha, beta, k) = ctx.saved_tensors, gradients, ctx.constants
-        s = scale(x, size, alpha, k)
-        direct = inverse_power(s, beta) * g
-        through_sums = channel_sums(direct * x / s, size, (size - 1) // 2)
-        return torch.addcmul(direct, x, through_sums, value=-2 * alpha / size * beta), None, None, None, None
+        gradient = in_chunks(lambda x, g: derivative(x, g, *ctx.constants), *ctx.saved_tensors, *gradients)
+        return gradient, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
@@ -151,9 +165,8 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
         return local_response_norm(x.float(), size, alpha, beta, k).to(x.dtype)
     if torch.compiler.is_compiling():
         return normalise(x, size, alpha, beta, k)  # the compiler's own derivative, fused; it takes no custom jvp
-    samples = max(1, CHUNK // x[0].numel()) if x.device.type == "cpu" else len(x)
-    chunks = [_Normalisation.apply(chunk, size, alpha, beta, k) for chunk in x.split(samples)]
-    return torch.cat(chunks) if len(chunks) > 1 else chunks[0]
+    normalised: Tensor = _Normalisation.apply(x, size, alpha, beta, k)
+    return normalised
 
 
 class LocalResponseNorm(nn.LocalResponseNorm):

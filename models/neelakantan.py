@@ -11,7 +11,7 @@ from stratoscope.models.mlp import mlp
 
 
 class NeelakantanMLP(Classifier):
-    """Multi-layer perceptron 20x50 of Neelakantan et al. 2015, for 1x28x28 images; 89,410 parameters.
+    """Multi-layer perceptron 20x50 of Neelakantan et al. 2015, for 1x28x28 images.
 
     Args:
         depth: Number of hidden layers, from 0; 20 in the paper.

@@ -93,26 +93,26 @@ def adapt_stem(network: nn.Module, name: str, small_images: bool, channels: int)
     Raises:
         ValueError: If no stem for small images is known, or the network does not begin with a plain convolution.
     """
-    first = next((part for part in network.named_modules() if isinstance(part[1], nn.Conv2d)), None)
+    convolutions = [(place, part) for place, part in network.named_modules() if isinstance(part, nn.Conv2d)]
     kind = type(network).__name__
-    if first is None or (small_images and kind not in STEMS):
+    if not convolutions or (small_images and kind not in STEMS):
         raise ValueError(
             f"no stem for small images is known for {name} ({kind}), only for {', '.join(STEMS)}: "
             "set small_images to false"
         )
-    place, old = first
-    size, stride, padding = old.kernel_size, old.stride, old.padding
+    place, old = convolutions[0]
+    shape: dict[str, Any] = {"kernel_size": old.kernel_size, "stride": old.stride, "padding": old.padding}
     if small_images:
         pool, kernel = STEMS[kind]
-        stride = (1, 1)
+        shape["stride"] = (1, 1)
         if kernel is not None:
-            size, padding = (kernel, kernel), (kernel // 2, kernel // 2)
+            shape |= {"kernel_size": (kernel, kernel), "padding": (kernel // 2, kernel // 2)}
         if pool is not None:
             network.set_submodule(pool, nn.Identity())
-    if size == old.kernel_size and channels == old.in_channels:
-        old.stride = stride
+    if shape["kernel_size"] == old.kernel_size and channels == old.in_channels:
+        old.stride = shape["stride"]  # as trained weights may fit
         return
-    new = nn.Conv2d(channels, old.out_channels, size, stride, padding, bias=old.bias is not None)
+    new = nn.Conv2d(channels, old.out_channels, bias=old.bias is not None, **shape)
     nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
     network.set_submodule(place, new)
 

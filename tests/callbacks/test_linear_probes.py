@@ -157,7 +157,7 @@ def test_both_label_kinds_are_probed_when_they_differ(tmp_path: Path) -> None:
     for corruption, kinds in ((RandomLabels(), ["true_label", "given_label"]), (None, ["true_label"])):
         probes = LinearProbes("network.relu1", epochs=[0])
         run = trainer(tmp_path, probes, epochs=1)
-        run.fit(MLP(width=8), datamodule=Digits(corruption))
+        run.fit(MLP(width=8), datamodule=Digits(corruption=corruption))
         assert probes.table.unique("labels") == kinds
         given = [row for row in probes.table.rows if row["labels"] == "given_label" and row["split"] == "test"]
         assert all(row["accuracy"] < 0.3 for row in given)  # random labels say nothing about the test set
@@ -184,14 +184,14 @@ def test_a_resumed_run_has_the_table_of_an_uninterrupted_one(tmp_path: Path) -> 
         return MLP(width=8)
 
     whole, part = tmp_path / "whole", tmp_path / "part"
-    trainer(whole, LinearProbes(), epochs=3).fit(module(), datamodule=Digits(RandomLabels()))
+    trainer(whole, LinearProbes(), epochs=3).fit(module(), datamodule=Digits(corruption=RandomLabels()))
     first = trainer(part, LinearProbes(), epochs=1)
-    first.fit(module(), datamodule=Digits(RandomLabels()))
+    first.fit(module(), datamodule=Digits(corruption=RandomLabels()))
     first.save_checkpoint(part / "one.ckpt")
     (part / "probes.csv").unlink()
     seed_everything(99, verbose=False)
     trainer(part, LinearProbes(), epochs=3).fit(
-        MLP(width=8), datamodule=Digits(RandomLabels(), seed=1), ckpt_path=part / "one.ckpt"
+        MLP(width=8), datamodule=Digits(corruption=RandomLabels(), seed=1), ckpt_path=part / "one.ckpt"
     )
     assert (whole / "probes.csv").read_text() == (part / "probes.csv").read_text()
 

@@ -25,7 +25,7 @@ from stratoscope.datamodules.augmentation import (
     RandomZoom,
     draws,
 )
-from stratoscope.datamodules.batch import Batch, Sets, labelled
+from stratoscope.datamodules.batch import Sets, labelled
 from stratoscope.datamodules.image_data import ImageDataModule, ImageLoader
 from stratoscope.datamodules.order import ShuffledBatches
 
@@ -66,14 +66,6 @@ class Squares(ImageDataModule):
         """Make the images."""
         return {name: labelled(images(n), torch.arange(n) % 10) for name, n in (("train", 50), ("test", 20))}
 
-    def place(self, rank: int, ranks: int) -> "Squares":
-        """Be one of several processes."""
-        self.process = (rank, ranks)
-        return self
-
-    def _place(self) -> tuple[int, int]:
-        return getattr(self, "process", (0, 1))
-
 
 def squares(batch_size: int = 10, seed: int = 0, augmentation: Any = None) -> Squares:
     """The data, cropped, flipped and jittered where nothing else is said."""
@@ -86,8 +78,8 @@ def squares(batch_size: int = 10, seed: int = 0, augmentation: Any = None) -> Sq
 def by_sample(loader: ImageLoader | list[ImageLoader], epoch: int = 0) -> dict[int, Tensor]:
     """The image of each sample in an epoch."""
     assert isinstance(loader, ImageLoader)
-    if isinstance(loader.batches, ShuffledBatches):
-        loader.batches.set_epoch(epoch)
+    if isinstance(loader.batch_sampler, ShuffledBatches):
+        loader.batch_sampler.set_epoch(epoch)
     return {int(index): image for batch in loader for index, image in zip(batch.index, batch.image, strict=True)}
 
 
@@ -179,7 +171,7 @@ def test_windows_are_uniform() -> None:
 
 
 def test_windows_of_an_image_are_uniform_over_epochs() -> None:
-    """The pixel that comes first tells the window: over 3,000 epochs one sample sees all 9 equally often (chi-square)."""
+    """Over 3,000 epochs one sample sees all 9 windows, told by their first pixel, equally often (chi-square)."""
     image = torch.arange(64).view(1, 1, 8, 8).expand(3, 3, -1, -1).to(torch.uint8)
     crop = RandomCrop(6)
     first = torch.stack([crop(image, draw(crop, 3, epoch=epoch))[1, 0, 0, 0] for epoch in range(3000)]).long()
@@ -357,7 +349,7 @@ def test_a_jitter_without_strength_changes_nothing(number: float) -> None:
     "numbers", [(0.0, 0.0, 0.0, 0.0, 0.0), (LAST,) * 5, (0.9, 0.2, 0.6, 0.7, 0.1), (0.3, 0.7, 0.4, 0, 1)]
 )
 def test_a_jitter_is_that_of_colorsys(numbers: tuple[float, ...]) -> None:
-    """Hue turned by a shift, saturation and value scaled, then shifted, then cut to [0, 1], as Python's colorsys does."""
+    """Hue turned, saturation and value scaled, then shifted, then cut to [0, 1], as Python's colorsys does."""
     jittered = ColourJitter()(colours(), torch.tensor([numbers], dtype=torch.float32))[0].flatten(1).T
     d_h, d_s, d_v = ((2 * u - 1) * d for u, d in zip(numbers[:3], (0.06, 0.26, 0.20), strict=True))
     scales = (1 / (1 + a) + u * (1 + a - 1 / (1 + a)) for u, a in zip(numbers[3:], (0.21, 0.13), strict=True))
@@ -464,18 +456,6 @@ def test_a_sample_looks_the_same_in_every_batch_size(name: str, epoch: int) -> N
         assert found.keys() == expected.keys()
         for index, image in found.items():
             assert_close(image, expected[index], rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("ranks", [2, 5])
-def test_a_sample_looks_the_same_on_every_rank(ranks: int) -> None:
-    """The ranks' batches, side by side, are those of one rank."""
-    whole = list(squares().train_dataloader())
-    shares = [list(squares().place(rank, ranks).train_dataloader()) for rank in range(ranks)]
-    for batch, parts in zip(whole, zip(*shares, strict=True), strict=True):
-        together = Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))
-        assert torch.equal(together.index, batch.index)
-        assert torch.equal(together.given_label, batch.given_label)
-        assert_close(together.image, batch.image, rtol=0, atol=1e-6)
 
 
 def test_the_order_does_not_matter() -> None:

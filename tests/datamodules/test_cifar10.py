@@ -18,13 +18,31 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision import datasets
 
-from stratoscope.datamodules.batch import Batch
+from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.cifar10 import CIFAR10, NAMES
 from stratoscope.datamodules.corruption import ShuffledPixels
-from stratoscope.datamodules.whitening import per_image_whitening
+from stratoscope.datamodules.normalisation import per_image_whitening
+from stratoscope.datamodules.shifted_set import ShiftedSet
 
 TRAIN_FILES = [f"data_batch_{number}" for number in range(1, 6)]
 PER_FILE = 3
+
+
+class Elsewhere(ShiftedSet):
+    """Seven black images, each with a bright middle of 28x28 pixels.
+
+    Args:
+        name: What the set is called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def load(self) -> Batch:
+        """Make the images."""
+        image = torch.zeros(7, 3, 32, 32, dtype=torch.uint8)
+        image[:, :, 2:30, 2:30] = 255
+        return labelled(image, torch.arange(7))
 
 
 class Original(NamedTuple):
@@ -132,9 +150,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Original:
     return data
 
 
-def assert_holds(sets: tuple[Batch, Batch], data: Original, crop: slice = slice(2, 30)) -> None:
+def assert_holds(sets: Sets, data: Original, crop: slice = slice(2, 30)) -> None:
     """Check that the sets are the data's, cropped."""
-    for part, (images, labels) in zip(sets, (data.train, data.test), strict=True):
+    assert list(sets) == ["train", "test"]
+    for part, (images, labels) in zip(sets.values(), (data.train, data.test), strict=True):
         assert part.image.dtype == torch.uint8
         assert part.image.is_contiguous()
         assert np.array_equal(part.image.numpy(), images[:, :, crop, crop])
@@ -183,11 +202,11 @@ def test_the_download_fetches_unpacks_and_verifies(original: Original, monkeypat
 
 def test_the_network_sees_whitened_crops(original: Original) -> None:
     """After the data module's set-up the corruption acts on the cropped images, before whitening."""
-    data = CIFAR10(str(original.root), ShuffledPixels(), batch_size=4, seed=0)
+    data = CIFAR10(str(original.root), corruption=ShuffledPixels(), batch_size=4, seed=0)
     data.prepare_data()
     data.setup()
-    _, test = ShuffledPixels()(*CIFAR10(str(original.root)).load(), 10)
-    (batch,) = data.test_dataloader()
+    test = ShuffledPixels()(CIFAR10(str(original.root)).load(), 10)["test"]
+    (batch,) = data.predict_dataloader()
     assert batch.image.shape == (PER_FILE, 3, 28, 28)
     assert torch.equal(batch.image, per_image_whitening(test.image))
     assert sorted(torch.cat([batch.index for batch in data.train_dataloader()]).tolist()) == list(range(5 * PER_FILE))
@@ -197,7 +216,9 @@ def test_the_network_sees_whitened_crops(original: Original) -> None:
 def test_a_damaged_file_is_named(original: Original, name: str) -> None:
     """One flipped bit in an unpacked file is found by its md5, and the message has the file."""
     flip(original.unpacked / name)
-    with pytest.raises(ValueError, match=rf"{original.unpacked / name} is damaged: its md5 is not [0-9a-f]{{32}}"):
+    with pytest.raises(
+        ValueError, match=rf"{original.unpacked / name} is damaged.*its md5 is [0-9a-f]{{32}}, not [0-9a-f]{{32}}"
+    ):
         CIFAR10(str(original.root)).load()
 
 
@@ -205,7 +226,7 @@ def test_a_damaged_archive_is_named(original: Original) -> None:
     """One flipped bit in the archive is found before anything is unpacked."""
     shutil.rmtree(original.unpacked)
     flip(original.archive)
-    with pytest.raises(ValueError, match=rf"{original.archive} is damaged: its md5 is not {datasets.CIFAR10.tgz_md5}"):
+    with pytest.raises(ValueError, match=rf"{original.archive} is damaged.*md5 is .*, not {datasets.CIFAR10.tgz_md5}"):
         CIFAR10(str(original.root)).load()
     assert not original.unpacked.exists()
 
@@ -246,6 +267,25 @@ def test_the_crop_is_central(folder: Original, crop: int, first: int) -> None:
     assert_holds(CIFAR10(str(folder.root), crop=crop).load(), folder, slice(first, first + crop))
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_shifted_test_sets_are_cropped_like_the_original(folder: Original, several: bool) -> None:
+    """One or several further test sets follow the original ones, under their names, with the same crop."""
+    shifted = [Elsewhere("one"), Elsewhere("two")] if several else Elsewhere("one")
+    sets = CIFAR10(str(folder.root), shifted=shifted).load()
+    assert list(sets) == ["train", "test", "one", "two"][: 4 if several else 3]
+    assert_holds({name: sets[name] for name in ("train", "test")}, folder)
+    assert sets["one"].image.shape == (7, 3, 28, 28)
+    assert sets["one"].image.min() == 255
+    assert sets["one"].true_label.tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("names", [["one", "one"], ["test"], ["one", "train"]])
+def test_shifted_test_sets_of_one_name_are_refused(names: list[str]) -> None:
+    """The names of sets differ, also from the original ones; the message has them."""
+    with pytest.raises(ValueError, match=f"must have different names, got {', '.join(names)}"):
+        CIFAR10(shifted=[Elsewhere(name) for name in names])
+
+
 @pytest.mark.parametrize("crop", [0, 33, -28])
 def test_a_crop_out_of_range_is_refused(crop: int) -> None:
     """The message has the crop."""
@@ -282,7 +322,7 @@ def test_a_damaged_image_is_named(folder: Original) -> None:
 @pytest.mark.skipif("STRATOSCOPE_TEST_CIFAR10" not in os.environ, reason="STRATOSCOPE_TEST_CIFAR10 names no folder")
 def test_the_real_data_set() -> None:
     """Real CIFAR-10 has 50,000 and 10,000 images, equally many of every class, shuffled, of the usual mean colour."""
-    train, test = CIFAR10(os.environ["STRATOSCOPE_TEST_CIFAR10"]).load()
+    train, test = CIFAR10(os.environ["STRATOSCOPE_TEST_CIFAR10"]).load().values()
     for part, count in ((train, 50_000), (test, 10_000)):
         assert part.image.shape == (count, 3, 28, 28)
         assert torch.equal(torch.bincount(part.true_label), torch.full((10,), count // 10))

@@ -228,7 +228,7 @@ def test_one_corruption_after_another_sees_its_labels() -> None:
 
 
 def test_the_p_of_a_class_is_that_of_the_label_so_far() -> None:
-    """After a confusion that makes every label the next one, class 3's p counts for samples that truly are of class 2."""
+    """After a confusion that makes every label the next one, class 3's p counts for samples of class 2."""
     sets = ConfusedLabels(EYE[1:] + EYE[:1])(many_labels(), 10)
     train = PartialLabels([1.0 * (label == 3) for label in range(10)])(sets, 10)["train"]
     redrawn = train.given_label != (train.true_label + 1) % 10

@@ -163,9 +163,11 @@ def test_sequential_batches_of_one_rank_keep_the_order() -> None:
     assert listed(SequentialBatches(10, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
-@pytest.mark.parametrize("batches", [ShuffledBatches(10, 4, seed=0), SequentialBatches(10, 4)])
-def test_batches_are_tensors_on_the_device_asked_for(batches: ShuffledBatches | SequentialBatches) -> None:
-    """Samples are given out as int64 tensors: on the CPU, or where `device` says."""
-    for device in ("cpu", "meta"):
-        batches.device = torch.device(device)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_batches_are_tensors_on_the_device_asked_for(device: str) -> None:
+    """Samples are given out as int64 tensors there; without a device, on the CPU."""
+    there = torch.device(device)
+    for batches in (ShuffledBatches(10, 4, seed=0, device=there), SequentialBatches(10, 4, device=there)):
         assert {(batch.dtype, batch.device.type) for batch in batches} == {(torch.int64, device)}
+    for batches in (ShuffledBatches(10, 4, seed=0), SequentialBatches(10, 4)):
+        assert {batch.device.type for batch in batches} == {"cpu"}

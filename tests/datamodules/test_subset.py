@@ -39,7 +39,7 @@ def equal(one: Batch, other: Batch) -> bool:
 @each_kind
 @pytest.mark.parametrize("n", [1, 10, 37, 199, 200])
 def test_samples_keep_their_order_and_all_they_have(n: int, balanced: bool) -> None:
-    """n different samples come in the original order, with images, labels and positions that are theirs."""
+    """As many samples as asked for come in the original order, with images, labels and positions of their own."""
     data = numbered()
     sets = RandomSubset(n, balanced)(data, 10)
     index = sets["train"].index

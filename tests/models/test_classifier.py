@@ -32,7 +32,7 @@ def trainer(**settings: Any) -> Trainer:
 
 def digits(corrupted: bool = False) -> Digits:
     """Digits in a fixed order, with half of the labels redrawn where wanted."""
-    return Digits(PartialLabels(0.5) if corrupted else None, seed=0)
+    return Digits(corruption=PartialLabels(0.5) if corrupted else None, seed=0)
 
 
 def whole(data: Digits, split: str) -> Batch:

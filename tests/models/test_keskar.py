@@ -34,11 +34,11 @@ def test_parameter_counts_of_the_six_networks(network: Callable[[], nn.Module], 
 
 
 @every
-def test_logits_and_gradients(model: type[Classifier]) -> None:
+def test_logits_and_gradients(model: Callable[[], Classifier]) -> None:
     """Images of the class's shape give logits (n, 10), and every parameter that matters a gradient that is not zero."""
     torch.manual_seed(0)
     built = model()
-    logits = built(torch.randn(4, *model.image_shape))
+    logits = built(torch.randn(4, *built.image_shape))
     assert logits.shape == (4, 10)
     logits.logsumexp(1).sum().backward()
     for name, parameter in built.named_parameters():
@@ -99,7 +99,7 @@ def test_bad_sizes_are_refused(network: Callable[..., nn.Module], sizes: dict[st
 
 
 @every
-def test_the_optimiser_of_the_paper(model: type[Classifier]) -> None:
+def test_the_optimiser_of_the_paper(model: Callable[[], Classifier]) -> None:
     """The defaults are Adam's, and the learning rate stays; weights are Keras' Glorot uniform, biases zero."""
     with torch.device("meta"):
         built = model()

@@ -66,7 +66,7 @@ def test_gradients_reach_every_parameter() -> None:
 
 
 def test_the_optimiser_of_the_tutorial() -> None:
-    """SGD at 0.01 with momentum 0.9; weight decay 5e-4 on the fully connected layers only; a factor of 0.95 per epoch."""
+    """SGD at 0.01, momentum 0.9, a factor of 0.95 per epoch; weight decay 5e-4 on fully connected layers only."""
     model = MNISTConvNet()
     made: Any = model.configure_optimizers()
     optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
@@ -75,7 +75,9 @@ def test_the_optimiser_of_the_tutorial() -> None:
     names = {id(parameter): name for name, parameter in model.network.named_parameters()}
     decays = {names[id(p)]: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decays == {name: 5e-4 if name.startswith(("fc1", "logits")) else 0 for name in names.values()}
-    assert all((group["lr"], group["momentum"], group["nesterov"]) == (0.01, 0.9, False) for group in optimizer.param_groups)
+    assert all(
+        (group["lr"], group["momentum"], group["nesterov"]) == (0.01, 0.9, False) for group in optimizer.param_groups
+    )
     optimizer.step()
     scheduler.step()
     assert all(group["lr"] == pytest.approx(0.0095) for group in optimizer.param_groups)

@@ -47,12 +47,12 @@ def test_known_parameter_counts(name: str, settings: dict[str, Any], parameters:
     assert sum(parameter.numel() for parameter in on_meta(name, **settings).parameters()) == parameters
 
 
-@pytest.mark.parametrize(("name", "stem"), FAMILIES.items())
-@pytest.mark.parametrize("channels", [1, 3])
-def test_small_stems_keep_the_resolution(name: str, stem: str, channels: int) -> None:
+@pytest.mark.parametrize("name", FAMILIES)
+def test_small_stems_keep_the_resolution(name: str) -> None:
     """In every family the first convolution is 3x3 with stride 1, and no pooling follows it but in VGG."""
-    network = on_meta(name, channels=channels).eval()
-    with torch.device("meta"):
+    stem, channels = FAMILIES[name], 3 if name in {"resnet18", "mobilenet_v2"} else 1
+    with torch.device("meta" if name == "vgg11" else "cpu"):  # VGG is large
+        network = torchvision_network(name, channels=channels).eval()
         taps = find_taps(network, network, torch.randn(2, channels, 32, 32))
     convolution = network.get_submodule(stem)
     assert isinstance(convolution, nn.Conv2d)
@@ -132,10 +132,10 @@ def test_weights_of_another_head_and_stem_are_loaded_where_they_fit(tmp_path: Pa
     torch.manual_seed(0)
     source = torchvision_network("shufflenet_v2_x0_5", small_images=False, classes=20).state_dict()
     torch.save(source | {"more.weight": torch.zeros(2)}, tmp_path / "weights.pt")
-    with pytest.warns(UserWarning) as warnings:
+    with pytest.warns(UserWarning, match="weights.pt has ") as warnings:
         network = torchvision_network("shufflenet_v2_x0_5", channels=1, weights_file=str(tmp_path / "weights.pt"))
     messages = [str(warning.message) for warning in warnings]
-    assert [message.split(" has ")[1] for message in messages] == [
+    assert [message.split(" has ", 1)[1] for message in messages] == [
         "nothing that fits conv1.0.weight, fc.weight, fc.bias: left as initialised",
         "more.weight, which the network has not: left out",
     ]
@@ -146,7 +146,9 @@ def test_weights_of_another_head_and_stem_are_loaded_where_they_fit(tmp_path: Pa
 def test_pretrained_weights_come_from_the_cache_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing file is refused with its address and place; a file at that place is loaded."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(ValueError, match=r"not here.*https://.*/(shufflenet\S+\.pth) at .*hub/checkpoints/\1$") as refused:
+    with pytest.raises(
+        ValueError, match=r"not here.*https://.*/(shufflenet\S+\.pth) at .*hub/checkpoints/\1$"
+    ) as refused:
         torchvision_network("shufflenet_v2_x0_5", pretrained=True)
     place = Path(str(refused.value).split(" at ")[1])
     place.parent.mkdir(parents=True)

@@ -114,7 +114,7 @@ def test_bad_sizes_are_refused(name: str, size: int, message: str) -> None:
 
 
 def test_the_optimiser_of_the_paper() -> None:
-    """The defaults are SGD with Nesterov's momentum within the paper's ranges, without weight decay; Glorot's weights."""
+    """The defaults are SGD with Nesterov's momentum in the paper's ranges, no weight decay, and Glorot's weights."""
     with torch.device("meta"):
         model = UrbanConvNet(2, parameters=100_000)
     made: Any = model.configure_optimizers()

@@ -1,0 +1,177 @@
+"""What holds for every network there is: it trains on every kind of data, in every memory format and precision."""
+
+from importlib.util import find_spec
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from stratoscope.catalogue import ours
+from stratoscope.datamodules import (
+    AsymmetricLabels,
+    BrightnessLabels,
+    ClusterLabels,
+    ColourLabels,
+    ConfusedLabels,
+    ConvolutionLabels,
+    Corruption,
+    Digits,
+    EdgeLabels,
+    GaussianPixels,
+    HumanLabels,
+    ImageDataModule,
+    LinearLabels,
+    PartialLabels,
+    PrototypeLabels,
+    RandomLabels,
+    RandomPixels,
+    RandomSubset,
+    Shapes,
+    ShuffledPixels,
+)
+from stratoscope.models import Classifier
+from stratoscope.probes import find_taps, frozen, select_taps
+
+IMAGES = 40
+QUIET: dict[str, Any] = {
+    name: False for name in ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+}
+NETWORKS = sorted((network for network in ours(Classifier)), key=lambda network: network.__name__)
+CONFUSION = [[0.1] * 10] * 10
+CORRUPTIONS: list[Corruption] = [
+    AsymmetricLabels(0.4),
+    BrightnessLabels(),
+    ClusterLabels(),
+    ColourLabels(),
+    ConfusedLabels(CONFUSION),
+    ConvolutionLabels(),
+    EdgeLabels(),
+    GaussianPixels(),
+    LinearLabels(),
+    PartialLabels(0.5),
+    PrototypeLabels(),
+    RandomLabels(),
+    RandomPixels(),
+    RandomSubset(IMAGES),
+    ShuffledPixels(),
+]
+CASES = [
+    pytest.param(
+        network,
+        corruption,
+        id=f"{network.__name__}-{type(corruption).__name__}",
+        marks=pytest.mark.skipif(
+            network.__name__ == "TimmClassifier" and find_spec("timm") is None, reason="timm is an extra"
+        ),
+    )
+    for network, corruption in zip(NETWORKS, cycle(CORRUPTIONS), strict=False)
+]
+every_network = pytest.mark.parametrize(("network", "corruption"), CASES)
+
+
+def data_for(network: type[Classifier], *corruptions: Corruption) -> ImageDataModule:
+    """A few images of the shape the network is made for."""
+    channels, height, _ = network.image_shape
+    few = [RandomSubset(IMAGES), *corruptions]
+    if height == 32:
+        return Shapes(train_size=IMAGES, test_size=20, corruption=few, batch_size=20, seed=0)
+    return Digits(channels=channels, corruption=few, batch_size=20, seed=0)
+
+
+def fitted(
+    network: type[Classifier], corruption: Corruption, precision: Any = "32-true", **switches: Any
+) -> Classifier:
+    """The network after two steps."""
+    torch.manual_seed(0)
+    model = network(**switches)  # type: ignore[call-arg]  # subclasses bring their own network
+    before = torch.cat([parameter.detach().flatten().clone() for parameter in model.parameters()])
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, limit_val_batches=1, log_every_n_steps=1, precision=precision, **QUIET
+    )
+    trainer.fit(model, data_for(network, corruption))
+    after = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    assert trainer.global_step == 2
+    assert torch.isfinite(after).all()
+    assert not torch.equal(before, after)
+    assert torch.isfinite(trainer.callback_metrics["train/loss"])
+    assert torch.isfinite(trainer.callback_metrics["test/loss"])
+    return model
+
+
+def test_there_are_enough_networks_for_all_corruptions() -> None:
+    """Every corruption without a file of its own is trained on by some network below."""
+    assert len(NETWORKS) >= len(CORRUPTIONS)
+    there = {child.__name__ for child in ours(Corruption)}
+    assert there == {type(corruption).__name__ for corruption in CORRUPTIONS} | {"HumanLabels"}
+
+
+@every_network
+def test_a_short_fit(network: type[Classifier], corruption: Corruption) -> None:
+    """Two steps on corrupted images change the weights and leave finite losses; probes find their way around."""
+    model = fitted(network, corruption)
+    image = torch.randn(2, *network.image_shape)
+    with frozen(model):
+        taps = select_taps("natural", find_taps(model, model, image))
+        logits = model(image)
+    assert len(taps) > 1
+    assert taps[-1].width == logits.shape[1] == 10
+
+
+@every_network
+def test_a_short_fit_in_bfloat16_with_channels_last(network: type[Classifier], corruption: Corruption) -> None:
+    """The same with both switches on; convolutions then lie in memory with the channels last."""
+    model = fitted(network, corruption, "bf16-mixed", channels_last=True)
+    kernels = [p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+
+
+@every_network
+def test_channels_last_changes_nothing_but_rounding(network: type[Classifier], corruption: Corruption) -> None:
+    """Logits in both memory formats are the same to single precision."""
+    image = torch.randn(2, *network.image_shape, generator=torch.Generator().manual_seed(0))
+    logits = []
+    for channels_last in (False, True):
+        torch.manual_seed(0)
+        model = network(channels_last=channels_last)  # type: ignore[call-arg]
+        with frozen(model):
+            logits.append(model(image))
+    torch.testing.assert_close(*logits, rtol=1e-3, atol=1e-4)
+
+
+@every_network
+def test_torch_compile_takes_the_network_whole(network: type[Classifier], corruption: Corruption) -> None:
+    """Dynamo captures the forward pass in one graph, which gives the same logits."""
+    torch.manual_seed(0)
+    model = network()  # type: ignore[call-arg]
+    image = torch.randn(2, *network.image_shape)
+    torch.compiler.reset()
+    with frozen(model):
+        captured = torch.compile(model.network, backend="eager", fullgraph=True)
+        torch.testing.assert_close(captured(image), model.network(image))
+    torch.compiler.reset()
+
+
+@pytest.mark.slow
+@every_network
+def test_a_short_fit_compiled(network: type[Classifier], corruption: Corruption) -> None:
+    """The same with torch.compile as a switch, with a compiler's code."""
+    torch.compiler.reset()
+    fitted(network, corruption, compile=True)
+    torch.compiler.reset()
+
+
+def test_a_short_fit_on_human_labels(tmp_path: Path) -> None:
+    """Labels from a file, in the format of CIFAR-10N, for the images of another set."""
+    data = data_for(NETWORKS[0])
+    data.prepare_data()
+    data.setup()
+    label = data.sets["train"].data.true_label.numpy().astype(np.uint8)
+    names = ("clean_label", "aggre_label", "worse_label", "random_label1", "random_label2", "random_label3")
+    arrays: dict[str, Any] = {name: label if name == "clean_label" else (label + 1) % 10 for name in names}
+    np.savez(tmp_path / "labels.npz", **arrays)
+    corruption = HumanLabels(str(tmp_path / "labels.npz"))
+    fitted(next(network for network in NETWORKS if network.image_shape[1] == 32), corruption)
