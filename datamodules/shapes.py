@@ -11,7 +11,7 @@ from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.draws import integers, permutations, raw_bits, uniform
 from stratoscope.datamodules.image_data import ImageDataModule
 
-IMAGES = 500  # images that are drawn at a time: bounds the memory, and keeps it in the cache
+IMAGES = 500  # images that are drawn at a time: bounds the memory (another number would draw other images)
 CELLS = 5  # nodes of the texture along each side
 FACTORS = 17  # random numbers of an image besides texture and noise
 NAMES = ["disk", "ring", "half disk", "crescent", "ellipse", "triangle", "square", "corner", "plus", "star"]
@@ -23,8 +23,8 @@ class Shapes(ImageDataModule):
     """Images of ten classes of shape: disk, ring, half disk, crescent, ellipse, triangle, square, corner, plus, star.
 
     Position, size, rotation, the colours of shape and ground, contrast, shading, texture and noise vary independently
-    of the class; the shape is lighter than the ground. After 2,000 training images, logistic regression on the pixels is
-    right about three test images in ten, and a network of three convolutions about nine in ten.
+    of the class; the shape is lighter than the ground. After 2,000 training images, logistic regression on the pixels
+    is right about three test images in ten, and a network of three convolutions about nine in ten.
 
     The images are the same to the bit on every machine: random bits, and float64 operations that IEEE 754 rounds
     correctly (+ - * / and the square root; no sine, exponential or sum over many terms). The first images of a larger

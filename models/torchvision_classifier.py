@@ -59,7 +59,8 @@ def torchvision_network(
         near = get_close_matches(name, names, n=3, cutoff=0.3) or names[:8]
         raise ValueError(f"torchvision has no classification model {name!r}; near: {', '.join(near)}")
     if pretrained and weights_file is None:
-        weights_file = _cached(models.get_model_weights(name).DEFAULT.url, name)
+        known: Any = models.get_model_weights(name)
+        weights_file = _cached(known.DEFAULT.url, name)
     settings: dict[str, Any] = {"num_classes": classes}
     if name in {"googlenet", "inception_v3"}:
         # no auxiliary heads, so that training gives one tensor; pretrained, they expect their own input scale
@@ -68,9 +69,9 @@ def torchvision_network(
             "init_weights": weights_file is None,
             "transform_input": weights_file is not None,
         }
-    network = models.get_model(name, weights=None, **settings | dict(options or {}))
+    network: Any = models.get_model(name, weights=None, **settings | dict(options or {}))
     adapt_stem(network, name, small_images, channels)
-    if isinstance(network, models.ResNet):
+    if type(network).__name__ == "ResNet":
         network.natural_taps = (
             RESNET_TAPS if not small_images else tuple(tap for tap in RESNET_TAPS if tap != "maxpool")
         )

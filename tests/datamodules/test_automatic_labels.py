@@ -176,7 +176,7 @@ def test_training_and_test_sets_have_one_rule(name: str) -> None:
 def test_labels_do_not_depend_on_true_labels(name: str) -> None:
     """Other true and given labels change nothing."""
     sets = generated()
-    other = {part: labelled(data.image, torch.zeros(len(data.index))) for part, data in sets.items()}
+    other = {part: labelled(data.image, torch.zeros(len(data.index), dtype=torch.int64)) for part, data in sets.items()}
     assert same(MAKERS[name](0)(sets, 10), MAKERS[name](0)(other, 10))
 
 

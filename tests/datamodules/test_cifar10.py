@@ -270,7 +270,7 @@ def test_the_crop_is_central(folder: Original, crop: int, first: int) -> None:
 @pytest.mark.parametrize("several", [False, True])
 def test_shifted_test_sets_are_cropped_like_the_original(folder: Original, several: bool) -> None:
     """One or several further test sets follow the original ones, under their names, with the same crop."""
-    shifted = [Elsewhere("one"), Elsewhere("two")] if several else Elsewhere("one")
+    shifted: ShiftedSet | list[ShiftedSet] = [Elsewhere("one"), Elsewhere("two")] if several else Elsewhere("one")
     sets = CIFAR10(str(folder.root), shifted=shifted).load()
     assert list(sets) == ["train", "test", "one", "two"][: 4 if several else 3]
     assert_holds({name: sets[name] for name in ("train", "test")}, folder)

@@ -110,9 +110,9 @@ def only(loaders: ImageLoader | list[ImageLoader]) -> ImageLoader:
     return loaders
 
 
-def order(seed: int, epoch: int = 0, size: int = 1200, **place: int) -> list[list[int]]:
+def order(seed: int, epoch: int = 0, size: int = 1200, rank: int = 0, ranks: int = 1) -> list[list[int]]:
     """The samples of the batches of an epoch."""
-    batches = ShuffledBatches(size, 500, seed, **place)
+    batches = ShuffledBatches(size, 500, seed, rank, ranks)
     batches.set_epoch(epoch)
     return [batch.tolist() for batch in batches]
 
