@@ -1,6 +1,7 @@
 """MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017), from their four original IDX files."""
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -127,7 +128,7 @@ def read_idx(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{file} is damaged or not packed by gzip: {error}") from error
     magic = bytes((0, 0, UINT8, len(shape)))
     if content[:4] != magic:
@@ -149,4 +150,4 @@ def _read(files: dict[str, Path], part: str) -> Batch:
     n = COUNTS[part]
     images = read_idx(files[f"{part}-images-idx3-ubyte"], (n, SIZE, SIZE))
     labels = read_idx(files[f"{part}-labels-idx1-ubyte"], (n,))
-    return labelled(torch.from_numpy(images)[:, None], torch.from_numpy(labels))
+    return labelled(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long())
