@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 BINS = 15  # of confidence, in the calibration error
+ROUNDING = 1e-12  # a variance of entropies no larger than this is none
 SOURCE = "https://github.com/jcpeterson/cifar-10h"
 
 
@@ -112,9 +113,9 @@ class HumanMetrics(Metric):
     where no class was chosen by more people than the predicted one), `cross_entropy` (-sum p log q, in nats) and
     `divergence` (the Kullback-Leibler divergence sum p log p/q, in nats); `calibration_error` (over 15 bins of equal
     width by the predicted class's q, the mean distance of mean q and mean p of that class: the expected calibration
-    error of Guo et al. 2017 with people's shares as outcome) and `entropy_correlation` (Pearson's, of the entropies of
-    p and q over the images; NaN where either is constant). States are float64 sums, so the values hold for all devices
-    together.
+    error of Guo et al. 2017 with people's shares as outcome) and, unless either is constant, `entropy_correlation`
+    (Pearson's, of the entropies of p and q over the images). States are float64 sums, so the values hold for all
+    devices together.
     """
 
     full_state_update = False
@@ -158,7 +159,9 @@ class HumanMetrics(Metric):
         means = {name: total / count for name, total in zip(names, sums, strict=True)}
         means["calibration_error"] = self.bins.abs().sum() / count
         h, q, hh, qq, hq = self.moments / count
-        means["entropy_correlation"] = (hq - h * q) / ((hh - h * h) * (qq - q * q)).clamp(min=0).sqrt()
+        variances = torch.stack([hh - h * h, qq - q * q])
+        if variances.min() > ROUNDING:
+            means["entropy_correlation"] = (hq - h * q) / variances.prod().sqrt()
         return {name: mean.float() for name, mean in means.items()}
 
 

@@ -1,7 +1,7 @@
 """Random changes of training images, new in every epoch, on whole batches on their device.
 
-What happens to a sample in an epoch is a pure function of (seed, epoch, sample): the step and the batch it comes in, the
-rank, the worker and an interruption do not matter. Evaluation and probes see the images at rest.
+What happens to a sample in an epoch is a pure function of (seed, epoch, sample): the step and the batch it comes in,
+the rank, the worker and an interruption do not matter. Evaluation and probes see the images at rest.
 """
 
 from abc import ABC, abstractmethod

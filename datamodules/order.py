@@ -64,9 +64,7 @@ class SequentialBatches(Sampler[Tensor]):
         device: Where the indices are given out.
     """
 
-    def __init__(
-        self, size: int, batch_size: int, rank: int = 0, ranks: int = 1, device: torch.device = CPU
-    ) -> None:
+    def __init__(self, size: int, batch_size: int, rank: int = 0, ranks: int = 1, device: torch.device = CPU) -> None:
         if size < ranks:
             raise ValueError(f"{size} samples cannot be dealt out to {ranks} devices")
         self.start, self.end = size * rank // ranks, size * (rank + 1) // ranks

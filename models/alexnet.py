@@ -10,16 +10,13 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.local_response_norm import LocalResponseNorm
+from stratoscope.models.tapped import Tapped
 
 CONVOLUTIONS = ((96, 5), (256, 5), (384, 3), (384, 3), (256, 3))  # channels and kernel size
 POOLED = (1, 2, 5)  # convolutions that pooling follows
 UNITS = 4096
 
-
-class AlexNetSequence(nn.Sequential):
-    """The layers of AlexNet, tapped at what each of the eight hands to the next."""
-
-    natural_taps: ClassVar[tuple[str, ...]] = ("pool[125]", "relu[3467]", "logits")
+TAPS = ("pool*", "relu[3467]", "logits")  # what each of the eight layers hands to the next
 
 
 def alexnet(
@@ -64,7 +61,7 @@ def alexnet(
         layers[f"relu{number}"] = nn.ReLU()
         layers[f"dropout{number}"] = nn.Dropout(dropout)
     layers["logits"] = nn.Linear(UNITS, classes)
-    return AlexNetSequence(layers)
+    return Tapped(layers, TAPS)
 
 
 class AlexNet(Classifier):

@@ -11,8 +11,11 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
+from stratoscope.models.tapped import Tapped
 
 WIDTHS = (16, 32, 64)  # channels of the three stages
+
+TAPS = ("stem", "block*", "pool", "logits")  # the stem, every block, the pooling
 
 
 class PaddedShortcut(nn.Module):
@@ -59,12 +62,6 @@ class Block(nn.Module):
         return y
 
 
-class CifarResNetSequence(nn.Sequential):
-    """The parts of the network, tapped after the stem, every block and the pooling, and at the logits."""
-
-    natural_taps: ClassVar[tuple[str, ...]] = ("stem", "block[1-3]_[0-9]", "block[1-3]_[0-9][0-9]", "pool", "logits")
-
-
 def cifar_resnet(depth: int = 20, channels: int = 3, classes: int = 10) -> nn.Sequential:
     """A 3x3 convolution, three stages of n blocks with 16, 32 and 64 channels, mean over all pixels, logits.
 
@@ -100,7 +97,7 @@ def cifar_resnet(depth: int = 20, channels: int = 3, classes: int = 10) -> nn.Se
     parts["pool"] = nn.AdaptiveAvgPool2d(1)
     parts["flatten"] = nn.Flatten()
     parts["logits"] = nn.Linear(inputs, classes)
-    network = CifarResNetSequence(parts)
+    network = Tapped(parts, TAPS)
     initialise(network, "he_normal")
     return network
 

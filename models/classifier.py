@@ -71,7 +71,7 @@ class Classifier(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Measure a batch of a test set and return its logits, for callbacks."""
-        logits = self(batch.image)
+        logits: Tensor = self(batch.image)
         list(self.test_metrics.values())[dataloader_idx].update(logits, batch)
         return logits
 

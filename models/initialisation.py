@@ -30,9 +30,9 @@ def initialise(network: nn.Module, name: str) -> None:
         network: The network, changed in place.
         name: `as_built` leaves everything as the network's constructor made it. `he_normal`, `he_uniform` (He et al.
             2015, equation 10), `glorot_normal`, `glorot_uniform` (Glorot & Bengio 2010, equation 16), `lecun_normal`
-            (variance 1 / inputs), `orthogonal` (Saxe et al. 2014, gain sqrt 2), `sussillo_abbott` (random walk: Sussillo
-            & Abbott 2014, with their gain for ReLU), `simple` (N(0, 0.1^2)) and `zero` (both Neelakantan et al. 2015),
-            `truncated_normal` (N(0, 0.1^2) within two deviations, as TensorFlow's tutorials).
+            (variance 1 / inputs), `orthogonal` (Saxe et al. 2014, gain sqrt 2), `sussillo_abbott` (random walk:
+            Sussillo & Abbott 2014, with their gain for ReLU), `simple` (N(0, 0.1^2)) and `zero` (both Neelakantan et
+            al. 2015), `truncated_normal` (N(0, 0.1^2) within two deviations, as TensorFlow's tutorials).
 
     Raises:
         ValueError: If there is no such initialisation.

@@ -10,9 +10,12 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
+from stratoscope.models.tapped import Tapped
 
 WIDTHS = (64, 128, 256, 512)  # channels of the 3x3 convolutions of the four stages
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # table 1
+
+TAPS = ("stem", "block*", "pool", "logits")  # the stem, every block, the pooling
 
 
 class BasicBlock(nn.Module):
@@ -79,12 +82,6 @@ class Bottleneck(nn.Module):
         return y
 
 
-class ResNetSequence(nn.Sequential):
-    """The parts of the network, tapped after the stem, every block and the pooling, and at the logits."""
-
-    natural_taps: ClassVar[tuple[str, ...]] = ("stem", "block[1-4]_[0-9]", "block[1-4]_[0-9][0-9]", "pool", "logits")
-
-
 def convolution(inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
     """Convolution that keeps height and width but for the stride; without bias, as a normalisation follows."""
     return nn.Conv2d(inputs, outputs, kernel_size, stride, padding=kernel_size // 2, bias=False)
@@ -136,7 +133,7 @@ def resnet(depth: int = 18, channels: int = 3, classes: int = 10) -> nn.Sequenti
     parts["pool"] = nn.AdaptiveAvgPool2d(1)
     parts["flatten"] = nn.Flatten()
     parts["logits"] = nn.Linear(inputs, classes)
-    network = ResNetSequence(parts)
+    network = Tapped(parts, TAPS)
     initialise(network, "he_normal")
     return network
 

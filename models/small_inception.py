@@ -1,7 +1,7 @@
 """The small Inception of Zhang et al. 2017 (figure 3)."""
 
 from collections import OrderedDict
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -11,10 +11,13 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
+from stratoscope.models.tapped import Tapped
 
 FIRST = 96  # channels of the first convolution
 # Channels of the 1x1 and the 3x3 convolution of every Inception module; one number: the convolution of a downsampling.
 MODULES = ((32, 32), (32, 48), 80, (112, 48), (96, 64), (80, 80), (48, 96), 96, (176, 160), (176, 160))
+
+TAPS = ("conv1", "inception*", "downsample*", "pool", "logits")  # the output of every module
 
 
 class ShiftBatchNorm2d(nn.BatchNorm2d):
@@ -68,12 +71,6 @@ class Downsample(nn.Module):
         return torch.cat([self.conv3x3(x), self.pool3x3(x)], dim=1)
 
 
-class SmallInceptionSequence(nn.Sequential):
-    """The modules of the small Inception, tapped at the output of each."""
-
-    natural_taps: ClassVar[tuple[str, ...]] = ("conv1", "inception[0-9]", "downsample[0-9]", "pool", "logits")
-
-
 def convolution(inputs: int, outputs: int, kernel_size: int, batch_norm: bool, stride: int = 1) -> nn.Sequential:
     """Convolution, batch normalisation where wanted, ReLU: the 'conv module' of the paper."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -122,7 +119,7 @@ def small_inception(batch_norm: bool = True, channels: int = 3, classes: int = 1
     modules["pool"] = nn.AdaptiveAvgPool2d(1)
     modules["flatten"] = nn.Flatten()
     modules["logits"] = nn.Linear(width, classes)
-    network = SmallInceptionSequence(modules)
+    network = Tapped(modules, TAPS)
     initialise(network, "glorot_uniform")
     return network
 

@@ -10,15 +10,12 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
+from stratoscope.models.tapped import Tapped
 
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the five stacks
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # of each stack
 
-
-class VGGSequence(nn.Sequential):
-    """The layers of the network, tapped after every ReLU and every pooling, and at the logits."""
-
-    natural_taps: ClassVar[tuple[str, ...]] = ("relu*", "pool*", "logits")
+TAPS = ("relu*", "pool*", "logits")  # every ReLU and every pooling
 
 
 def vgg(
@@ -76,7 +73,7 @@ def vgg(
         layers[f"dropout{layer}"] = nn.Dropout(dropout)
         inputs = units
     layers["logits"] = nn.Linear(inputs, classes)
-    network = VGGSequence(layers)
+    network = Tapped(layers, TAPS)
     initialise(network, "he_normal")
     return network
 

@@ -10,8 +10,11 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
+from stratoscope.models.tapped import Tapped
 
 WIDTHS = (16, 32, 64)  # channels of the three stages at width 1; the stem has 16 at every width
+
+TAPS = ("stem", "block*", "pool", "logits")  # the stem, every block, the pooling
 
 
 class PreActivationBlock(nn.Module):
@@ -47,12 +50,6 @@ class PreActivationBlock(nn.Module):
         shortcut: Tensor = x if self.projection is None else self.projection(a)
         y: Tensor = shortcut + self.residual(a)
         return y
-
-
-class WideResNetSequence(nn.Sequential):
-    """The parts of the network, tapped after the stem, every block and the pooling, and at the logits."""
-
-    natural_taps: ClassVar[tuple[str, ...]] = ("stem", "block[1-3]_[0-9]", "block[1-3]_[0-9][0-9]", "pool", "logits")
 
 
 def wide_resnet(
@@ -97,7 +94,7 @@ def wide_resnet(
     parts["pool"] = nn.AdaptiveAvgPool2d(1)
     parts["flatten"] = nn.Flatten()
     parts["logits"] = nn.Linear(inputs, classes)
-    network = WideResNetSequence(parts)
+    network = Tapped(parts, TAPS)
     initialise(network, "he_normal")
     return network
 

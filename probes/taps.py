@@ -37,8 +37,8 @@ class Tap:
         name: The module's qualified name, with `#2`, `#3`, ... for its later runs in one forward pass.
         width: Entries per sample of the activation.
         leaf: Whether 'all' means it: the input, and modules without submodules that do more than pass on or reshape.
-        natural: Whether 'natural' means it: what the network names in `natural_taps`, a sequence of globs below itself;
-            the same as 'all' where it names nothing.
+        natural: Whether 'natural' means it: what the network names in `natural_taps`, globs of names below itself in
+            which `*` matches no dot; the same as 'all' where it names nothing.
     """
 
     name: str
@@ -116,7 +116,7 @@ def _natural(tap: str, leaf: bool, own: Mapping[str, Any]) -> bool:
     for name, globs in own.items():
         below = tap.removeprefix(f"{name}." if name else "")
         if not name or below != tap:
-            return any(fnmatchcase(below, glob) for glob in globs)
+            return any(fnmatchcase(below, glob) and below.count(".") == glob.count(".") for glob in globs)
     return leaf
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback
@@ -32,7 +33,7 @@ def catalogue() -> str:
     return "\n".join([*lines[1:], "", more])
 
 
-def ours(base: type) -> Iterator[type]:
+def ours(base: type) -> Iterator[type[Any]]:
     """The classes of stratoscope below a base that can be named on the command line."""
     for child in subclasses([base]):
         if child.__module__.split(".")[:-1] in HOMES and not inspect.isabstract(child):

@@ -81,7 +81,7 @@ def parameters(child: type) -> list[str]:
     names: dict[str, None] = {}
     for part in inspect.getmro(child):
         if "__init__" in vars(part):
-            own = list(inspect.signature(part.__init__).parameters.values())[1:]
+            own = list(inspect.signature(vars(part)["__init__"]).parameters.values())[1:]
             given = {"network"} if names else set()  # a subclass builds it
             rest = {one.name for one in own if one.kind in {one.VAR_POSITIONAL, one.VAR_KEYWORD}}
             names |= {one.name: None for one in own if one.name not in rest | given}

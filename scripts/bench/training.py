@@ -43,13 +43,18 @@ class Paced(Callback):
 
     def __init__(self, fit: Callable[[Callback], None]) -> None:
         self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
-        self.steps, self.error = 0, None
+        self.steps = 0
+        self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run, args=(fit,), daemon=True)
         self.thread.start()
         self.done.acquire()  # it waits before its first step
 
     def __call__(self) -> None:
-        """Run one block."""
+        """Run one block.
+
+        Raises:
+            RuntimeError: If the fit has ended.
+        """
         self.go.release()
         self.done.acquire()
         if self.error is not None:

@@ -191,17 +191,22 @@ def test_the_order_of_training_images_does_not_matter(name: str) -> None:
 
 
 @each
-def test_threads_and_portions_do_not_matter(
-    name: str, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Labels are the same with one thread and two, and with other numbers of images at a time."""
-    threads(1)
-    one = MAKERS[name](0)(generated(), 10)
-    threads(2)
-    assert same(one, MAKERS[name](0)(generated(), 10))
-    for images in (7, 10_000):
-        monkeypatch.setattr("stratoscope.datamodules.automatic_labels.IMAGES", images)
-        assert same(one, MAKERS[name](0)(generated(), 10))
+@pytest.mark.parametrize("images", [37, 10_000])
+def test_portions_do_not_matter(name: str, images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels are the same with other numbers of images measured at a time."""
+    labels = MAKERS[name](0)(generated(), 10)
+    monkeypatch.setattr("stratoscope.datamodules.automatic_labels.IMAGES", images)
+    assert same(labels, MAKERS[name](0)(generated(), 10))
+
+
+@each
+def test_threads_do_not_matter(name: str, threads: Callable[[int], None]) -> None:
+    """Labels are the same with one thread and with two."""
+    labels = []
+    for count in (1, 2):
+        threads(count)
+        labels.append(MAKERS[name](0)(generated(500, 50), 10))
+    assert same(*labels)
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -187,7 +187,7 @@ def test_noise_rates_are_the_papers(annotation: Annotation) -> None:
     """On all 50,000 labels of the real file the share of wrong ones is the published one."""
     file = os.environ["STRATOSCOPE_TEST_CIFAR10N"]
     with np.load(file) as content:
-        clean = torch.from_numpy(content["clean_label"])
+        clean = torch.from_numpy(content["clean_label"]).long()
     blank = torch.zeros(1, 1, 1, 1, dtype=torch.uint8)
     sets = {"train": labelled(blank.expand(len(clean), -1, -1, -1), clean), "test": labelled(blank, clean[:1])}
     train = HumanLabels(file, annotation)(sets, 10)["train"]

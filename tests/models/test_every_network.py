@@ -87,7 +87,7 @@ def fitted(
 ) -> Classifier:
     """The network after two steps."""
     torch.manual_seed(0)
-    model = network(**switches)  # type: ignore[call-arg]  # subclasses bring their own network
+    model = network(**switches)
     before = torch.cat([parameter.detach().flatten().clone() for parameter in model.parameters()])
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, limit_val_batches=1, log_every_n_steps=1, precision=precision, **QUIET

@@ -289,7 +289,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the input to what the leaves make of it."""
-        return x + self.relu(self.conv(x))
+        out: Tensor = x + self.relu(self.conv(x))
+        return out
 
 
 class Reporting(nn.Module):
@@ -310,11 +311,11 @@ class Reporting(nn.Module):
 @pytest.mark.parametrize("inside", ["", "body.network."])
 def test_natural_taps_are_what_the_network_names(inside: str, image: Tensor) -> None:
     """They are its own globs and nothing below them, wherever it lies; what lies beside it counts by its leaves."""
-    network: nn.Module = Reporting()
+    reporting, scale = Reporting(), nn.ReLU()
+    network: nn.Module = reporting
     if inside:
-        network = nn.ModuleDict({"body": nn.ModuleDict({"network": network}), "scale": nn.ReLU()})
-        forward = lambda x: network["scale"](network["body"]["network"](x))  # noqa: E731
-    taps = find_taps(network, forward if inside else network, image)
+        network = nn.ModuleDict({"body": nn.ModuleDict({"network": reporting}), "scale": scale})
+    taps = find_taps(network, (lambda x: scale(reporting(x))) if inside else reporting, image)
     named = [f"{inside}{name}" for name in ("stem", "block1", "block2")]
     assert [tap.name for tap in select_taps("natural", taps)] == [INPUT, *named, *(["scale"] if inside else [])]
     assert f"{inside}block1.relu" in [tap.name for tap in select_taps("all", taps)]

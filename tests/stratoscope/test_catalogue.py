@@ -39,7 +39,9 @@ def _is_module(name: str) -> bool:
 
 def test_networks_are_listed_with_their_parameters() -> None:
     """The count is that of the paper, and the image is the one the defaults are made for."""
-    assert re.search(r"^  SmallAlexNet +Small AlexNet .* 1,387,786 parameters, 3x28x28 images", catalogue(), re.MULTILINE)
+    assert re.search(
+        r"^  SmallAlexNet +Small AlexNet .* 1,387,786 parameters, 3x28x28 images", catalogue(), re.MULTILINE
+    )
 
 
 def test_a_network_that_needs_more_has_no_count() -> None:
