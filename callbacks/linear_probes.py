@@ -176,11 +176,15 @@ class LinearProbes(Callback):
 
         Raises:
             TypeError: If a set cannot be read by index.
+            ValueError: If two sets have one name.
         """
         loaders = {TRAIN: _training_loader(trainer)}
         held_out = _held_out_loaders(trainer)
         for number, loader in enumerate(held_out):
-            loaders[getattr(getattr(loader, "dataset", None), "name", f"test{number or ''}")] = loader
+            name = getattr(getattr(loader, "dataset", None), "name", "test" if len(held_out) == 1 else f"test{number}")
+            if name in loaders:
+                raise ValueError(f"LinearProbes needs sets of different names, got {name} twice")
+            loaders[name] = loader
         sets = {}
         for split, loader in loaders.items():
             if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):

@@ -1,5 +1,6 @@
 """The labels people really gave: CIFAR-10N (Wei et al. 2022, "Learning with noisy labels revisited")."""
 
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -27,13 +28,13 @@ SOURCE = "https://github.com/UCSC-REAL/cifar-10-100n"
 class HumanLabels(Corruption):
     """Training labels of CIFAR-10 as workers of Amazon Mechanical Turk gave them; test labels stay.
 
-    Three people labelled every image. On all 50,000, 9.03 % of `aggre`, 17.23, 18.12 and 17.64 % of `rand1` to `rand3`,
-    and 40.21 % of `worse` are wrong (Wei et al. 2022, section 3.3).
+    Three people labelled every image. On all 50,000, 9.01 % of `aggre` (9.03 in the paper), 17.23, 18.12 and 17.64 % of
+    `rand1` to `rand3`, and 40.21 % of `worse` are wrong.
 
     Args:
         file: `CIFAR-10_human.pt` of the authors, or an .npz with the same arrays.
-        annotation: aggre (the majority of the three), rand1, rand2, rand3 (one of them each) or worse (a wrong one,
-            where there is one).
+        annotation: aggre (the majority of the three, else one of them), rand1, rand2, rand3 (one each) or worse (a
+            wrong one, where there is one).
     """
 
     def __init__(self, file: str, annotation: Annotation = "worse") -> None:
@@ -94,7 +95,11 @@ def _read_npz(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generi
 
 
 def _read_torch(file: Path) -> Any:
-    """Unpickle NumPy's arrays of whole numbers and nothing else."""
+    """Unpickle NumPy's arrays of whole numbers and nothing else.
+
+    Raises:
+        ValueError: If there is anything else.
+    """
     reconstruct = np.zeros(0).__reduce__()[0]
     allowed: list[Any] = [
         (reconstruct, "numpy.core.multiarray._reconstruct"),  # written by NumPy 1
@@ -104,7 +109,10 @@ def _read_torch(file: Path) -> Any:
         *{type(np.dtype(kind)) for kind in (np.uint8, np.int32, np.int64)},
     ]
     with torch.serialization.safe_globals(allowed):
-        return torch.load(file, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:  # its message advises to trust the file
+            raise ValueError("damaged, or more than arrays of whole numbers") from None
 
 
 def _checked(file: Path, name: str, label: NDArray[np.generic], classes: int) -> Int64[Tensor, " n"]:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -124,6 +124,8 @@ class ImageDataModule(LightningDataModule, ABC):
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         if seed is not None and seed < 0:
             raise ValueError(f"seed must be 0 or more, got {seed}")
+        if normalisation not in get_args(Name):
+            raise ValueError(f"normalisation must be one of {', '.join(get_args(Name))}, got {normalisation}")
         super().__init__()
         self.corruptions, self.augmentations = _listed(corruption), _listed(augmentation)
         self.batch_size, self.seed, self.normalisation = batch_size, seed, normalisation
@@ -226,7 +228,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _listed(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _said(name: str) -> str:

@@ -84,7 +84,10 @@ class ConfusedLabels(Corruption):
         train = sets["train"]
         if len(self.matrix) != classes:
             raise ValueError(f"confusion matrix must have {classes} rows, one per class, got {len(self.matrix)}")
-        bounds = torch.tensor(self.matrix, dtype=torch.float64).cumsum(1)[:, :-1]
+        rows = torch.tensor(self.matrix, dtype=torch.float64)
+        rows = rows / rows.sum(1, keepdim=True)
+        bounds = rows.cumsum(1)[:, :-1]
+        bounds[rows.flip(1).cumsum(1).flip(1)[:, 1:] == 0] = 1  # rounding must not reach classes of probability 0
         drawn = torch.from_numpy(uniform(raw_bits(self.seed, "confused labels", len(train.given_label))))
         label = (drawn[:, None] >= bounds[train.given_label]).sum(1)
         return {**sets, "train": train._replace(given_label=label)}

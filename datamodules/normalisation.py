@@ -28,7 +28,7 @@ def normalisation(name: Name, train: Images) -> Callable[[Images], Normalised]:
         return per_image_whitening
     if name == "per_channel":
         mean, deviation = channel_statistics(train)
-        return _Affine(mean, deviation)
+        return _Affine(mean.float()[None], deviation.clamp(min=1e-3).float()[None])
     if name in {"unit", "centred"}:
         return _Affine(torch.tensor([[127.5 if name == "centred" else 0.0]]), torch.tensor([[255.0]]))
     raise ValueError(f"normalisation must be per_image, per_channel, unit or centred, got {name}")
@@ -55,15 +55,15 @@ def per_image_whitening(image: Images) -> Normalised:
     return pixels.div_((norm / root).clamp(min=255 / root)).view(image.shape)
 
 
-def channel_statistics(image: Images) -> tuple[Float[Tensor, "1 channel"], Float[Tensor, "1 channel"]]:
-    """Mean and (population) standard deviation of every channel over all images, exact for uint8."""
+def channel_statistics(image: Images) -> tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]:
+    """Mean and (population) standard deviation of every channel over all images, in float64 from exact sums."""
     total, squares = torch.zeros(2, image.shape[1], dtype=torch.float64).unbind()
     for chunk in image.split(1000):
         pixels = chunk.transpose(0, 1).flatten(1).double()
         total, squares = total + pixels.sum(1), squares + pixels.square().sum(1)
-    mean = total / (image.numel() / image.shape[1])
-    variance = squares / (image.numel() / image.shape[1]) - mean.square()
-    return mean.float()[None], variance.clamp(min=0).sqrt().clamp(min=1e-3).float()[None]
+    entries = image[:, 0].numel()
+    mean = total / entries
+    return mean, (squares / entries - mean.square()).clamp(min=0).sqrt()
 
 
 class _Affine:

@@ -110,10 +110,19 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
 
     def _measure(self, loaders: Any) -> None:
-        self.test_metrics = {}
-        for number, loader in enumerate(CombinedLoader(loaders).flattened):
-            name = getattr(getattr(loader, "dataset", None), "name", f"test{number or ''}")
-            self.test_metrics[name] = LabelMetrics().to(self.device)
+        """Make metrics for every test set.
+
+        Raises:
+            ValueError: If two have one name.
+        """
+        found = CombinedLoader(loaders).flattened
+        names = [
+            getattr(getattr(loader, "dataset", None), "name", "test" if len(found) == 1 else f"test{number}")
+            for number, loader in enumerate(found)
+        ]
+        self.test_metrics = {name: LabelMetrics().to(self.device) for name in names}
+        if len(self.test_metrics) < len(names):
+            raise ValueError(f"test sets must have different names, got {', '.join(names)}")
 
     def _log_epoch(self, split: str, metrics: LabelMetrics) -> None:
         means: dict[str, Any] = {f"{split}/{name}": mean for name, mean in metrics.compute().items()}

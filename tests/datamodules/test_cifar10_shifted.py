@@ -57,10 +57,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
             (folder / f"cifar10.1_{version}_{part}.npy").write_bytes(npy(array))
     for split, n in (("train", 10_000), ("test", 2_000)):
         content[split] = images(n, 1), np.arange(n, dtype=np.int64) * 7 % 10
-        entries = dict(zip(("images", "labels"), content[split], strict=True))
-        names, keywords = np.array(NAMES), np.full(n, "ski-plane")
-        file = folder / f"cifar102_{split}.npz"
-        np.savez(file, **entries, label_names=names, ti_indices=np.arange(n), keywords=keywords)
+        pixels, labels = content[split]
+        more = {"label_names": np.array(NAMES), "ti_indices": np.arange(n), "keywords": np.full(n, "ski-plane")}
+        everything: dict[str, Any] = {"images": pixels, "labels": labels, **more}
+        np.savez(folder / f"cifar102_{split}.npz", **everything)
     return folder, content
 
 

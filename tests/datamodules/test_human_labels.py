@@ -16,7 +16,13 @@ from stratoscope.datamodules.subset import RandomSubset
 
 N = 60
 each_annotation = pytest.mark.parametrize("annotation", KEYS)
-RATES = {"aggre": 9.03, "rand1": 17.23, "rand2": 18.12, "rand3": 17.64, "worse": 40.21}  # %, Wei et al. 2022, table 1
+RATES = {
+    "aggre": 9.01,
+    "rand1": 17.23,
+    "rand2": 18.12,
+    "rand3": 17.64,
+    "worse": 40.21,
+}  # %, Wei et al. 2022, which has 9.03 for the first
 
 
 class Attack:
@@ -115,7 +121,9 @@ def test_a_malicious_pickle_is_refused(tmp_path: Path, kind: str) -> None:
     """Nothing in it is run, whether beside the labels or inside them."""
     victim = tmp_path / "victim"
     for content in ({**arrays(), "more": Attack(victim)}, {**arrays(), "worse_label": np.array([Attack(victim)] * N)}):
-        assert "cannot be read as arrays alone (UnpicklingError" in refused(stored(tmp_path, kind, content))
+        assert "cannot be read as arrays alone (ValueError: damaged, or more than arrays" in refused(
+            stored(tmp_path, kind, content)
+        )
     assert not victim.exists()
 
 
@@ -153,7 +161,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, kind: str) -> None:
 def test_what_are_no_labels_is_refused(tmp_path: Path, kind: str, change: dict[str, Any], message: str) -> None:
     """The message says what is wrong; a float64 array in a torch file is not even unpickled."""
     found = refused(stored(tmp_path, kind, {**arrays(), **change}))
-    assert message in found or (kind == "torch" and "Float64DType" in found)
+    assert message in found or (kind == "torch" and "more than arrays of whole numbers" in found)
 
 
 def test_a_file_without_the_annotation_is_refused(tmp_path: Path) -> None:
@@ -184,7 +192,7 @@ def test_unknown_annotations_are_refused() -> None:
 @pytest.mark.skipif("STRATOSCOPE_TEST_CIFAR10N" not in os.environ, reason="STRATOSCOPE_TEST_CIFAR10N names no file")
 @each_annotation
 def test_noise_rates_are_the_papers(annotation: Annotation) -> None:
-    """On all 50,000 labels of the real file the share of wrong ones is the published one."""
+    """On all 50,000 labels of the real file the share of wrong ones is the published one (aggre: the released file's)."""
     file = os.environ["STRATOSCOPE_TEST_CIFAR10N"]
     with np.load(file) as content:
         clean = torch.from_numpy(content["clean_label"]).long()
