@@ -45,6 +45,9 @@ class CIFAR(ImageDataModule):
             raise ValueError(f"crop must be 1 to {SIZE} pixels, got {crop}")
         self.root, self.crop, self.download = Path(root).expanduser(), crop, download
         self.shifted = [] if shifted is None else shifted if isinstance(shifted, list) else [shifted]
+        for part in self.shifted:
+            if part.classes != self.classes:
+                raise ValueError(f"{part.name} has {part.classes} classes, {type(self).__name__} {self.classes}")
         names = [part.name for part in self.shifted]
         if len({*names, "train", "test"}) != len(names) + 2:
             raise ValueError(f"shifted test sets must have different names, got {', '.join(names)}")

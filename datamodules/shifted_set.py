@@ -10,9 +10,11 @@ class ShiftedSet(ABC):
 
     Attributes:
         name: What it is called in metrics and probe tables.
+        classes: Number of classes.
     """
 
     name: str
+    classes: int = 10
 
     @abstractmethod
     def load(self) -> Batch:

@@ -16,6 +16,7 @@ from PIL import Image
 from torchvision import datasets
 
 from stratoscope.datamodules.batch import Sets
+from stratoscope.datamodules.cifar10_shifted import CIFAR10_1
 from stratoscope.datamodules.cifar100 import CIFAR100
 from stratoscope.datamodules.label_noise import RandomLabels
 
@@ -208,3 +209,9 @@ def test_the_real_data_set() -> None:
         assert torch.equal(torch.bincount(part.true_label), torch.full((100,), count // 100))
     assert sets["train"].true_label[:5].tolist() == [19, 29, 0, 11, 1]
     assert sets["test"].true_label[:5].tolist() == [49, 33, 72, 51, 71]
+
+
+def test_shifted_sets_of_other_classes_are_refused(tmp_path: Path) -> None:
+    """CIFAR-10's further test sets are none of CIFAR-100's."""
+    with pytest.raises(ValueError, match=r"cifar10\.1-v6 has 10 classes, CIFAR100 100"):
+        CIFAR100(str(tmp_path), shifted=CIFAR10_1(str(tmp_path)))

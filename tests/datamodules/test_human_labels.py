@@ -192,7 +192,7 @@ def test_unknown_annotations_are_refused() -> None:
 @pytest.mark.skipif("STRATOSCOPE_TEST_CIFAR10N" not in os.environ, reason="STRATOSCOPE_TEST_CIFAR10N names no file")
 @each_annotation
 def test_noise_rates_are_the_papers(annotation: Annotation) -> None:
-    """On all 50,000 labels of the real file the share of wrong ones is the published one (aggre: the released file's)."""
+    """On all 50,000 labels of the real file the share of wrong ones is the published one, but for aggre."""
     file = os.environ["STRATOSCOPE_TEST_CIFAR10N"]
     with np.load(file) as content:
         clean = torch.from_numpy(content["clean_label"]).long()
