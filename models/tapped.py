@@ -10,10 +10,10 @@ class Tapped(nn.Sequential):
 
     Args:
         layers: The layers by name, in order of execution.
-        natural_taps: Globs of their names.
+        natural_taps: Globs of their names; all of them by default, as in a slice of the network.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], natural_taps: tuple[str, ...]) -> None:
+    def __init__(self, layers: Mapping[str, nn.Module], natural_taps: tuple[str, ...] = ("*",)) -> None:
         super().__init__()
         self.natural_taps = natural_taps
         for name, layer in layers.items():
