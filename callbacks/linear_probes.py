@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.progress import tracked
 from stratoscope.callbacks.separability_figure import draw_separability
+from stratoscope.callbacks.set_names import set_names
 from stratoscope.probes import (
     LabelledFeatures,
     Separability,
@@ -176,15 +177,10 @@ class LinearProbes(Callback):
 
         Raises:
             TypeError: If a set cannot be read by index.
-            ValueError: If two sets have one name.
         """
         loaders = {TRAIN: _training_loader(trainer)}
         held_out = _held_out_loaders(trainer)
-        for number, loader in enumerate(held_out):
-            name = getattr(getattr(loader, "dataset", None), "name", "test" if len(held_out) == 1 else f"test{number}")
-            if name in loaders:
-                raise ValueError(f"LinearProbes needs sets of different names, got {name} twice")
-            loaders[name] = loader
+        loaders |= dict(zip(set_names(held_out), held_out, strict=True))
         sets = {}
         for split, loader in loaders.items():
             if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):

@@ -13,6 +13,7 @@ from torch.nn.functional import affine_grid, grid_sample, pad
 
 from stratoscope.datamodules.draws import raw_bits, single_uniform
 
+LARGER = "give larger images, such as --data.crop 32, or padding"
 Images = Shaped[Tensor, "n channel height width"]
 Windows = Shaped[Tensor, "n channel size size"]
 Draws = Float[Tensor, "n words"]
@@ -23,9 +24,12 @@ class Augmentation(ABC):
 
     Attributes:
         words: Random numbers that one sample needs.
+        fill: What is put where the image has nothing, a value per channel: the training set's mean once the data module
+            has set it, which is nothing to a network; black before.
     """
 
     words: int = 1
+    fill: Tensor | None = None
 
     @abstractmethod
     def __call__(self, image: Images, draw: Draws) -> Images:
@@ -44,6 +48,14 @@ class Augmentation(ABC):
         """
         return image
 
+    def ground(self, image: Images) -> Tensor:
+        """`fill` as (channels, 1, 1) pixels of the images' kind, on their device."""
+        if self.fill is None:
+            self.fill = torch.zeros(image.shape[1])
+        if self.fill.device != image.device:  # once: no transfer in a training step
+            self.fill = self.fill.to(image.device)
+        return (self.fill if image.is_floating_point() else self.fill.round()).to(image.dtype)[:, None, None]
+
 
 class RandomCrop(Augmentation):
     """A window at a random place; at rest the one in the middle.
@@ -53,7 +65,7 @@ class RandomCrop(Augmentation):
 
     Args:
         size: Height and width of the window, in pixels.
-        padding: Black pixels added on every side before.
+        padding: Pixels of the mean colour added on every side before.
     """
 
     words = 2
@@ -67,9 +79,11 @@ class RandomCrop(Augmentation):
         """Cut out a window for each image.
 
         Raises:
-            ValueError: If the images are smaller than the window.
+            ValueError: If the images are smaller than the window, or of its size.
         """
         windows = self._windows(image)
+        if windows.shape[2] * windows.shape[3] == 1:
+            raise ValueError(f"a crop of {self.size} pixels leaves images of that size as they are: {LARGER}")
         row, column = ((draw[:, axis] * windows.shape[2 + axis]).long() for axis in (0, 1))
         return windows[torch.arange(len(image), device=image.device), :, row, column]
 
@@ -79,7 +93,8 @@ class RandomCrop(Augmentation):
         return windows[:, :, (windows.shape[2] - 1) // 2, (windows.shape[3] - 1) // 2]
 
     def _windows(self, image: Images) -> Tensor:
-        padded = pad(image, [self.padding] * 4)
+        ground = self.ground(image)
+        padded = pad(image - ground, [self.padding] * 4) + ground if self.padding else image
         if min(padded.shape[2:]) < self.size:
             raise ValueError(f"a crop of {self.size} pixels does not fit into images of {tuple(padded.shape[2:])}")
         return padded.unfold(2, self.size, 1).unfold(3, self.size, 1)
@@ -103,7 +118,7 @@ class RandomFlip(Augmentation):
 
 
 class RandomRotation(Augmentation):
-    """A rotation about the middle by a uniform angle, bilinear, black where nothing was (Zhang et al. 2017, table 4).
+    """A rotation about the middle by a uniform angle, bilinear (Zhang et al. 2017, table 4).
 
     Args:
         degrees: Largest angle to either side.
@@ -121,7 +136,9 @@ class RandomRotation(Augmentation):
         height, width = image.shape[2:]
         rows = [cos, -sin * height / width, zero, sin * width / height, cos, zero]
         grid = affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(image.shape), align_corners=False)
-        return grid_sample(image.float(), grid, align_corners=False)
+        pixels = image.float()
+        ground = self.ground(pixels)
+        return grid_sample(pixels - ground, grid, align_corners=False) + ground
 
 
 class RandomZoom(Augmentation):
@@ -157,7 +174,7 @@ class RandomZoom(Augmentation):
 
 
 class Cutout(Augmentation):
-    """A black square at a random place, which may reach over the edge (DeVries & Taylor 2017).
+    """A square of the mean colour at a random place, which may reach over the edge (DeVries & Taylor 2017).
 
     Args:
         size: Height and width of the square, in pixels.
@@ -171,7 +188,7 @@ class Cutout(Augmentation):
         self.size = size
 
     def __call__(self, image: Images, draw: Draws) -> Images:
-        """Black out a square of each image."""
+        """Cut a square out of each image."""
         inside = []
         for axis in (0, 1):
             length = image.shape[2 + axis]
@@ -179,7 +196,7 @@ class Cutout(Augmentation):
             place = torch.arange(length, device=image.device)
             inside.append((place >= start) & (place < start + self.size))
         hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        return image.masked_fill(hole, 0)
+        return torch.where(hole, self.ground(image), image)
 
 
 class ColourJitter(Augmentation):

@@ -136,9 +136,8 @@ class EdgeLabels(QuantileLabels):
 
         def energy(image: Pixels) -> Tensor:
             pixels = image.int()
-            return sum(
-                (pixels.diff(dim=axis).square().sum((1, 2, 3)) for axis in (2, 3)), torch.zeros(len(image))
-            ).long()
+            vertical, horizontal = (pixels.diff(dim=axis).square().sum((1, 2, 3)) for axis in (2, 3))
+            return vertical + horizontal  # int64
 
         return energy
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torchvision import datasets
 
 SIZE = 32
+TOTAL = {"train": 50_000, "test": 10_000}  # images, equally many of each class
 
 
 class CIFAR(ImageDataModule):
@@ -75,6 +76,12 @@ class CIFAR(ImageDataModule):
     def _from_folder(self, split: str) -> Batch:
         images, labels, names = read_image_folder(self.root / split, SIZE)
         self.check_classes(self.root / split, names)
+        expected = TOTAL[split] // len(names)
+        for name, count in zip(names, np.bincount(labels), strict=True):
+            if count != expected:
+                raise ValueError(
+                    f"{self.root / split / name} must have {expected:,} images, got {count:,}: copied in part?"
+                )
         return labelled(torch.from_numpy(images), torch.from_numpy(labels))
 
     def _from_archive(self) -> Sets:

@@ -24,7 +24,12 @@ class Corruption(ABC):
 
     Args:
         seed: Decides the draws.
+
+    Attributes:
+        only_for: The data set it is about, if it says something about one only.
     """
+
+    only_for: str = ""
 
     def __init__(self, seed: int = 0) -> None:
         if seed < 0:

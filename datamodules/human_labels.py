@@ -1,5 +1,6 @@
 """The labels people really gave: CIFAR-10N (Wei et al. 2022, "Learning with noisy labels revisited")."""
 
+import hashlib
 import pickle
 import zipfile
 from pathlib import Path
@@ -22,6 +23,14 @@ KEYS = {
     "rand3": "random_label3",
     "worse": "worse_label",
 }
+DIGESTS = {  # SHA-256 of the 50,000 labels as uint8: the formats of the files have no reliable checksum
+    "clean_label": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+    "aggre_label": "2bd5e02e39c9c79772cf4c794f7b74630ac1aaeeac4b807a63c11e9a375f8404",
+    "worse_label": "11a306ed336e3bc81aaac36322ddf12de379d0df1883aa43e10ba562a98f6b2a",
+    "random_label1": "8d01b5a5af048e84bf6e964c86e1133e95d5b22c07763e23705b714ad0f32d8b",
+    "random_label2": "7ea04c887750912f49669282a75e78df380077766b361fb6cb5200999ad6dcda",
+    "random_label3": "cdbfad7e15bfc8fc83bc7c6e30b692e2aa1186660d82738b7543a6012d6ca46f",
+}
 SOURCE = "https://github.com/UCSC-REAL/cifar-10-100n"
 
 
@@ -36,6 +45,8 @@ class HumanLabels(Corruption):
         annotation: aggre (the majority of the three, else one of them), rand1, rand2, rand3 (one each) or worse (a
             wrong one, where there is one).
     """
+
+    only_for = "CIFAR10"
 
     def __init__(self, file: str, annotation: Annotation = "worse") -> None:
         super().__init__()
@@ -127,4 +138,7 @@ def _checked(file: Path, name: str, label: NDArray[np.generic], classes: int) ->
         raise ValueError(
             f"{name} in {file} must be classes from 0 to {classes - 1}, got {label.min()} to {label.max()}"
         )
+    digest = hashlib.sha256(label.astype(np.uint8).tobytes()).hexdigest()
+    if len(label) == 50_000 and digest != DIGESTS[name]:
+        raise ValueError(f"{name} in {file} is damaged: its labels are not those of CIFAR-10N; fetch it from {SOURCE}")
     return torch.from_numpy(label.astype(np.int64))

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from stratoscope.datamodules.augmentation import Augmentation, draws
 from stratoscope.datamodules.batch import Batch, Sets
 from stratoscope.datamodules.corruption import Corruption
-from stratoscope.datamodules.normalisation import Name, normalisation, per_image_whitening
+from stratoscope.datamodules.normalisation import Name, channel_statistics, normalisation, per_image_whitening
 from stratoscope.datamodules.order import SequentialBatches, ShuffledBatches
 
 EVALUATION_BATCH = 500  # samples per batch where no gradient is needed
@@ -129,9 +129,28 @@ class ImageDataModule(LightningDataModule, ABC):
         super().__init__()
         self.corruptions, self.augmentations = _listed(corruption), _listed(augmentation)
         self.batch_size, self.seed, self.normalisation = batch_size, seed, normalisation
+        self._check_corruptions()
         self._clean: Sets = {}
         self._sets: dict[str, ImageSet] = {}
         self._changed: dict[str, tuple[int, float]] = {}  # labels, and share of the pixels, by set
+
+    def _check_corruptions(self) -> None:
+        """Refuse corruptions that do not fit the data, or each other.
+
+        Raises:
+            ValueError: If there are such.
+        """
+        kinds = {kind.__name__ for kind in type(self).__mro__}
+        drawn: set[Any] = set()
+        for corruption in self.corruptions:
+            name = type(corruption).__name__
+            if corruption.only_for and corruption.only_for not in kinds:
+                raise ValueError(f"{name} is for {corruption.only_for}, not for {type(self).__name__}")
+            # a subclass that only chooses arguments has the method, and so the random numbers, of its base
+            source = (type(corruption).__call__, getattr(type(corruption), "measure", None), corruption.seed)
+            if source in drawn:
+                raise ValueError(f"{name} would draw the numbers of a corruption before it: give it another seed")
+            drawn.add(source)
 
     @abstractmethod
     def load(self) -> Sets:
@@ -155,6 +174,8 @@ class ImageDataModule(LightningDataModule, ABC):
         for corruption in self.corruptions:
             sets = corruption(sets, self.classes)
         normalise = normalisation(self.normalisation, sets["train"].image)
+        for augmentation in self.augmentations:
+            augmentation.fill = channel_statistics(sets["train"].image)[0]
         self._sets = {name: ImageSet(data, name, normalise, self.augmentations) for name, data in sets.items()}
         self._changed = {name: _changes(clean[name], data) for name, data in sets.items()}
         self._clean = {}
@@ -174,7 +195,10 @@ class ImageDataModule(LightningDataModule, ABC):
                 changes.append(f"{labels:,} {_said(name)} labels ({labels / len(self._sets[name]):.1%})")
             if pixels:
                 changes.append(f"{pixels:.1%} of the {_said(name)} pixels")
-        return f"{type(self).__name__}, {names}: {sizes} images; changed: {', '.join(changes)}"
+        seen = f"; normalised {self.normalisation}" if self.normalisation != "per_image" else ""
+        if self.augmentations:
+            seen += f"; augmented by {', '.join(type(one).__name__ for one in self.augmentations)}"
+        return f"{type(self).__name__}, {names}: {sizes} images; changed: {', '.join(changes)}{seen}"
 
     def content_hashes(self) -> dict[str, str]:
         """SHA-256 of images, given and true labels of every set, as corrupted and before normalisation."""
@@ -197,7 +221,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return loaders[0] if len(loaders) == 1 else loaders
 
     def predict_dataloader(self) -> ImageLoader:
-        """The test set in its original order."""
+        """The original test set in its order; not the further ones."""
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, name: str) -> ImageLoader:

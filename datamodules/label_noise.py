@@ -97,12 +97,14 @@ class AsymmetricLabels(ConfusedLabels):
     """Training labels of CIFAR-10 flip, with probability p, to the class most like theirs.
 
     Trucks become automobiles, birds airplanes, deer horses, cats dogs and dogs cats, as in Patrini et al. 2017 (section
-    5); the other five classes stay.
+    5); the other five classes stay. For other data sets there is `ConfusedLabels`.
 
     Args:
         p: Probability of a flip, in [0, 1].
         seed: Decides which labels flip.
     """
+
+    only_for = "CIFAR10"
 
     def __init__(self, p: float, seed: int = 0) -> None:
         if not 0 <= p <= 1:

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.local_response_norm import LocalResponseNorm
+from stratoscope.models.schedules import DividedAt
 from stratoscope.models.tapped import Tapped
 
 CONVOLUTIONS = ((96, 5), (256, 5), (384, 3), (384, 3), (256, 3))  # channels and kernel size
@@ -24,8 +24,9 @@ def alexnet(
 ) -> nn.Sequential:
     """Five convolutions, two fully connected layers of 4096 units, logits (section 3.5 of the paper).
 
-    Two things differ from the paper. Its first convolution, 11x11 with stride 4, made for 224x224 pixels, is 5x5 with
-    stride 1. And there are no groups: the paper cuts convolutions 2, 4 and 5 in halves to fit on two GPUs.
+    Three things differ from the paper. Its first convolution, 11x11 with stride 4, made for 224x224 pixels, is 5x5 with
+    stride 1. There are no groups: the paper cuts convolutions 2, 4 and 5 in halves to fit on two GPUs. And the weights
+    are torch's, not the paper's N(0, 0.01^2) with some biases 1.
 
     Args:
         local_response_norm: Whether the two normalisation layers are there.
@@ -87,7 +88,7 @@ class AlexNet(Classifier):
         channels: int = 3,
         classes: int = 10,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.01, momentum=0.9, weight_decay=5e-4),
-        scheduler: LRSchedulerCallable = lambda optimizer: MultiStepLR(optimizer, milestones=[23, 45, 68], gamma=0.1),
+        scheduler: LRSchedulerCallable = lambda optimizer: DividedAt(optimizer, first=23, second=45, third=68),
         **switches: Any,
     ) -> None:
         super().__init__(alexnet(local_response_norm, dropout, channels, classes), optimizer, scheduler, **switches)

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
+from stratoscope.models.schedules import DividedAt
 from stratoscope.models.tapped import Tapped
 
 WIDTHS = (64, 128, 256, 512)  # channels of the 3x3 convolutions of the four stages
@@ -159,7 +159,7 @@ class ResNet(Classifier):
         channels: int = 3,
         classes: int = 10,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.1, momentum=0.9, weight_decay=1e-4),
-        scheduler: LRSchedulerCallable = lambda optimizer: MultiStepLR(optimizer, milestones=[82, 123], gamma=0.1),
+        scheduler: LRSchedulerCallable = lambda optimizer: DividedAt(optimizer, first=82, second=123),
         **switches: Any,
     ) -> None:
         super().__init__(resnet(depth, channels, classes), optimizer, scheduler, **switches)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
+from stratoscope.models.schedules import DividedAt
 from stratoscope.models.torchvision_classifier import adapt_stem, load_what_fits, read_weights
 
 RESNET_TAPS = ("act1", "layer?.?", "layer?.??", "global_pool", "fc")  # layer3.0, layer3.10: outputs of blocks
@@ -112,7 +112,7 @@ class TimmClassifier(Classifier):
         weights_file: str | None = None,
         options: dict[str, Any] | None = None,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.1, momentum=0.9, weight_decay=1e-4),
-        scheduler: LRSchedulerCallable = lambda optimizer: MultiStepLR(optimizer, milestones=[82, 123], gamma=0.1),
+        scheduler: LRSchedulerCallable = lambda optimizer: DividedAt(optimizer, first=82, second=123),
         **switches: Any,
     ) -> None:
         if (pretrained or weights_file is not None) and switches.get("initialisation", "as_built") != "as_built":

@@ -12,9 +12,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
+from stratoscope.models.schedules import DividedAt
 
 # what a small stem changes, by the class of the network: the max-pool that goes, and the kernel size of the first
 # convolution, which gets stride 1 (None keeps it)
@@ -215,7 +215,7 @@ class TorchvisionClassifier(Classifier):
         weights_file: str | None = None,
         options: dict[str, Any] | None = None,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.1, momentum=0.9, weight_decay=1e-4),
-        scheduler: LRSchedulerCallable = lambda optimizer: MultiStepLR(optimizer, milestones=[82, 123], gamma=0.1),
+        scheduler: LRSchedulerCallable = lambda optimizer: DividedAt(optimizer, first=82, second=123),
         **switches: Any,
     ) -> None:
         if (pretrained or weights_file is not None) and switches.get("initialisation", "as_built") != "as_built":

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
+from stratoscope.models.schedules import DividedAt
 from stratoscope.models.tapped import Tapped
 
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the five stacks
@@ -105,7 +105,7 @@ class VGG(Classifier):
         channels: int = 3,
         classes: int = 10,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.01, momentum=0.9, weight_decay=5e-4),
-        scheduler: LRSchedulerCallable = lambda optimizer: MultiStepLR(optimizer, milestones=[19, 37, 56], gamma=0.1),
+        scheduler: LRSchedulerCallable = lambda optimizer: DividedAt(optimizer, first=19, second=37, third=56),
         **switches: Any,
     ) -> None:
         super().__init__(vgg(depth, batch_norm, hidden, dropout, channels, classes), optimizer, scheduler, **switches)

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import MultiStepLR
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
+from stratoscope.models.schedules import DividedAt
 from stratoscope.models.tapped import Tapped
 
 WIDTHS = (16, 32, 64)  # channels of the three stages at width 1; the stem has 16 at every width
@@ -128,7 +128,7 @@ class WideResNet(Classifier):
         channels: int = 3,
         classes: int = 10,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.1, momentum=0.9, weight_decay=1e-4),
-        scheduler: LRSchedulerCallable = lambda optimizer: MultiStepLR(optimizer, milestones=[150, 225], gamma=0.1),
+        scheduler: LRSchedulerCallable = lambda optimizer: DividedAt(optimizer, first=150, second=225),
         **switches: Any,
     ) -> None:
         super().__init__(wide_resnet(depth, width, dropout, channels, classes), optimizer, scheduler, **switches)

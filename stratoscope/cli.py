@@ -21,12 +21,13 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import stratoscope
 from stratoscope.arguments import check_numbers, with_checkpoint_config, with_configs_first, with_configs_found
-from stratoscope.callbacks import LinearProbes, Predictions
+from stratoscope.callbacks import HumanUncertainty, LinearProbes, Predictions
 from stratoscope.callbacks.linear_probes import finished_epochs
 from stratoscope.catalogue import catalogue
 from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, load_checkpoint
 from stratoscope.completion import PrintCompletion
 from stratoscope.datamodules import ImageDataModule
+from stratoscope.datamodules.augmentation import draws
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.models import Classifier
 from stratoscope.probes import frozen
@@ -57,6 +58,7 @@ class Command(LightningCLI):
     """A command, parsed and built but not started."""
 
     directory: RunDirectory
+    data_hashes: dict[str, str] | None = None
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -175,9 +177,9 @@ class Command(LightningCLI):
         if _first():
             self.datamodule.prepare_data()
         self.datamodule.setup()
-        self.datamodule.train_dataloader()
-        self.directory.check_data(self.datamodule.content_hashes())
-        image = self.datamodule.sets["test"].__getitems__([0, 1]).image
+        self.data_hashes = self.datamodule.content_hashes()
+        self.directory.check_data(self.data_hashes)
+        image = self._try_data()
         if isinstance(self.model, Classifier):
             self._check_network(image)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -186,6 +188,33 @@ class Command(LightningCLI):
                 last = self.trainer.max_epochs
                 if self.subcommand == "fit" and last and last > 0 and not any(map(callback.due, range(last + 1))):
                     raise Refused(f"--trainer.callbacks.epochs: none of {callback.epochs} comes in {last} epochs")
+
+    def _try_data(self) -> torch.Tensor:
+        """Read and augment two training images, make all loaders, and return two test images.
+
+        Raises:
+            Refused: If an augmentation does not fit the images, or a batch normalisation the last batch.
+        """
+        data, names = self.datamodule, [type(one).__name__ for one in self.datamodule.augmentations]
+        train = data.sets["train"]
+        two = torch.arange(min(2, len(train)))
+        try:
+            train.read(two, draws(data.augmentations, 0, 0, len(two)))
+        except ValueError as error:
+            raise Refused(f"--data.augmentation {', '.join(names)}: {error}") from error
+        data.train_dataloader(), data.val_dataloader()
+        one_left = self.subcommand == "fit" and len(train) % data.batch_size == 1
+        if one_left and any(isinstance(module, torch.nn.BatchNorm1d) for module in self.model.modules()):
+            raise Refused(
+                f"--data.batch_size {data.batch_size} leaves one of {len(train)} samples for the last batch, "
+                "which batch normalisation cannot take: choose another"
+            )
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, HumanUncertainty):
+                callback.check({name: part for name, part in data.sets.items() if name != "train"})
+        test = data.sets["test"]
+        image: torch.Tensor = test.__getitems__(range(min(2, len(test)))).image
+        return image
 
     def _check_network(self, image: torch.Tensor) -> None:
         """Run the network on two images, and make its optimiser.
@@ -208,15 +237,30 @@ class Command(LightningCLI):
         subcommand = str(self.subcommand)
         if _first():
             going_on = self.directory.begun
-            data = self.datamodule.content_hashes() if isinstance(self.datamodule, ImageDataModule) else None
-            self.directory.claim(self.record, self.asked, data)
+            self.directory.claim(self.record, self.asked, self.data_hashes)
             self._announce(going_on)
         super()._run_subcommand(subcommand)
+        if subcommand in {"validate", "test"} and isinstance(self.model, Classifier):
+            self._say_metrics()
         if _first() and self.trainer.state.status == TrainerStatus.FINISHED and not self.trainer.received_sigterm:
             self.directory.finish()
             _say(f"done: {self.directory.path}")
             if (picture := self.directory.path / "separability.png").is_file():
                 _say(f"picture: {picture}")
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """The arguments of the trainer's method; a Classifier's metrics are said by set, not by Lightning."""
+        words = super()._prepare_subcommand_kwargs(subcommand)
+        return words | {"verbose": False} if "verbose" in words and isinstance(self.model, Classifier) else words
+
+    def _say_metrics(self) -> None:
+        by_set: dict[str, list[str]] = {}
+        for name, value in self.trainer.callback_metrics.items():
+            if "/" in name:
+                part, metric = name.rsplit("/", 1)
+                by_set.setdefault(part, []).append(f"{metric} {float(value):.4f}")
+        for part, metrics in by_set.items():
+            _say(f"{part}: {', '.join(metrics)}")
 
     def _announce(self, going_on: bool) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
@@ -281,10 +325,12 @@ def main(args: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     quieten()
-    if words[:1] == ["list"]:
+    if words == ["list"]:
         print(catalogue())
         return
     try:
+        if words[:1] == ["list"]:
+            raise Refused(f"list takes no further words, got {' '.join(words[1:])}")
         command = build(words)
         if command.directory.finished:
             _say(f"run {command.directory.path} is already finished; to run it again give another --run")

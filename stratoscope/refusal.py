@@ -95,6 +95,7 @@ def _no_command(found: re.Match[str], words: list[str]) -> str:
     if found[0].startswith("argument --"):
         option = found[0].split()[1].rstrip(":")
         return f"{option}: expected {' or '.join(choices)}, got {found[1]}"
+    choices.append("list")
     return f"no command {found[1]}; commands are {', '.join(choices)}{_nearest(found[1], choices)}"
 
 
@@ -134,8 +135,9 @@ def _missing(found: re.Match[str], words: list[str]) -> str:
 def _no_class(found: re.Match[str], words: list[str]) -> str:
     if found[1].endswith((".yaml", ".yml")):
         return f"no file {found[1]}"
-    names = [child.__name__ for child in subclasses(BASES)]
     option = next((option for option, value in _pairs(words) if value == found[1]), "")
+    base = OPTIONS.get(option)
+    names = [child.__name__ for child in subclasses([base] if base else BASES)]
     return f"{option}: ".removeprefix(": ") + f"no class {found[1]}{_nearest(found[1], names)}"
 
 

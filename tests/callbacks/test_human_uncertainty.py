@@ -29,6 +29,14 @@ def random_case(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(2 * shares + random.normal(size=(n, 10))).float(), torch.from_numpy(shares)
 
 
+def of_digits() -> Tensor:
+    """Shares of people of whom most see the right digit, for the test images of Digits."""
+    shares, label = random_case(360)[1], Digits().load()["test"].true_label
+    most = shares.argmax(1)
+    swapped = shares.scatter(1, most[:, None], shares.gather(1, label[:, None]))
+    return swapped.scatter(1, label[:, None], shares.amax(1, keepdim=True))
+
+
 def computed(*updates: tuple[Tensor, Tensor]) -> dict[str, float]:
     """The metrics after some updates."""
     metrics = HumanMetrics()
@@ -150,7 +158,7 @@ def test_devices_are_summed() -> None:
 @pytest.mark.parametrize("command", ["fit", "validate", "test"])
 def test_values_of_the_whole_test_set_are_logged(tmp_path: Path, command: str) -> None:
     """Validating during training, validating and testing log the metrics of all 360 test images by their index."""
-    _, human = random_case(360)
+    human = of_digits()
     data, model = Digits(seed=0), small()
     running = trainer(HumanUncertainty(stored(tmp_path, human.numpy())))
     getattr(running, command)(model, data)
@@ -164,7 +172,7 @@ def test_values_of_the_whole_test_set_are_logged(tmp_path: Path, command: str) -
 
 def test_training_is_unchanged(tmp_path: Path) -> None:
     """The weights are bit for bit what they are without the callback."""
-    file = stored(tmp_path, random_case(360)[1].numpy())
+    file = stored(tmp_path, of_digits().numpy())
     weights = []
     for callbacks in ([], [HumanUncertainty(file)]):
         model = small()
@@ -181,9 +189,9 @@ def test_another_number_of_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
-    """The message has both numbers."""
+    """The message has the number there is."""
     callback = HumanUncertainty(stored(tmp_path, np.full((360, 5), 0.2)))
-    with pytest.raises(ValueError, match=r"human.npy has 5 classes, the logits \(10,\)"):
+    with pytest.raises(ValueError, match=r"human.npy has 5 classes; test has more"):
         trainer(callback).validate(small(), Digits(seed=0), verbose=False)
 
 
@@ -249,3 +257,17 @@ def test_the_real_file() -> None:
     assert human.shape == (10_000, 10)
     assert human.amax(1).mean().item() == pytest.approx(0.95, abs=0.01)
     assert torch.special.entr(human).sum(1).mean().item() == pytest.approx(0.18, abs=0.05)
+
+
+def test_another_order_is_refused(tmp_path: Path) -> None:
+    """Shares whose majority is not the true label of the image are of other images; their rows in disorder are too."""
+    callback = HumanUncertainty(stored(tmp_path, of_digits().flip(0).numpy()))
+    with pytest.raises(ValueError, match=r"human.npy is about other images than test, or another order of them"):
+        trainer(callback).validate(small(), Digits(seed=0), verbose=False)
+
+
+def test_damaged_shares_of_the_published_size_are_refused(tmp_path: Path) -> None:
+    """A file of 10,000 x 10 shares must be the published one to the bit."""
+    shares = np.full((10_000, 10), 0.1)
+    with pytest.raises(ValueError, match=r"human.npy is damaged: its shares are not those of CIFAR-10H"):
+        HumanUncertainty(stored(tmp_path, shares))

@@ -264,6 +264,16 @@ def test_edge_labels_are_deciles_of_the_edge_energy() -> None:
     assert (np.diff(data.given_label.numpy()[energy.argsort()]) >= 0).all()
 
 
+def test_edge_energies_are_whole_numbers() -> None:
+    """Energies of noise, which need more bits than float32 has, are exact."""
+    image = torch.randint(0, 256, (50, 3, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
+    pixels = image.long()
+    energy = sum(pixels.diff(dim=axis).square().sum((1, 2, 3)) for axis in (2, 3))
+    measured = EdgeLabels().measure(image, 10)(image)
+    assert int(measured.max()) > 2**24
+    assert torch.equal(measured, torch.as_tensor(energy))
+
+
 def test_colour_labels_do_not_see_grey() -> None:
     """One value added to all pixels of an image changes no label; one added to a channel does."""
     sets = generated()

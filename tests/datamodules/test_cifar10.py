@@ -140,6 +140,7 @@ def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Original:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Original:
     """The same as a folder of images: 20 training images named after their position, two per class, and 10 to test."""
     monkeypatch.setenv("STRATOSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("stratoscope.datamodules.cifar.TOTAL", {"train": 20, "test": 10})
     data = Original(tmp_path / "images", images_and_labels(0, 20), images_and_labels(1, 10))
     for split, (images, labels) in (("train", data.train), ("test", data.test)):
         labels[:] = np.arange(len(labels)) * 7 % 10
@@ -291,6 +292,13 @@ def test_a_crop_out_of_range_is_refused(crop: int) -> None:
     """The message has the crop."""
     with pytest.raises(ValueError, match=f"crop must be 1 to 32 pixels, got {crop}"):
         CIFAR10(crop=crop)
+
+
+def test_a_folder_copied_in_part_is_refused(folder: Original) -> None:
+    """Fewer images of a class than CIFAR-10 has are refused, with the class and both numbers."""
+    next((folder.root / "test" / "cat").iterdir()).rename(folder.root / "test" / "dog" / "99.png")
+    with pytest.raises(ValueError, match=r"test/dog must have 1 images, got 2: copied in part\?|test/cat must have"):
+        CIFAR10(str(folder.root)).load()
 
 
 def test_missing_classes_are_named(folder: Original) -> None:

@@ -95,6 +95,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Original:
     """The same as a folder of images, named after their position."""
     monkeypatch.setenv("STRATOSCOPE_CACHE", str(tmp_path / "cache"))
     data = small(tmp_path / "images")
+    monkeypatch.setattr("stratoscope.datamodules.cifar.TOTAL", COUNTS)
     for split, (images, labels) in data.sets.items():
         for number, (image, label) in enumerate(zip(images, labels, strict=True)):
             file = data.root / split / NAMES[label] / f"{number}.png"

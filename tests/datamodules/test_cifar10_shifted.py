@@ -150,6 +150,7 @@ def test_they_arrive_cropped_and_corrupted_beside_cifar10(
 ) -> None:
     """Given to CIFAR10, each becomes a further test set: cropped, corrupted like the others and served in its order."""
     monkeypatch.setenv("STRATOSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("stratoscope.datamodules.cifar.TOTAL", {"train": 10, "test": 10})
     for split in ("train", "test"):
         for label, name in enumerate(NAMES):
             (tmp_path / split / name).mkdir(parents=True)

@@ -12,11 +12,12 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from stratoscope.datamodules.augmentation import ColourJitter, RandomCrop, RandomFlip, draws
+from stratoscope.datamodules.automatic_labels import ColourLabels, LinearLabels
 from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.corruption import Corruption, GaussianPixels, RandomPixels, ShuffledPixels
 from stratoscope.datamodules.digits import Digits
 from stratoscope.datamodules.image_data import ImageDataModule, ImageLoader, ImageSet
-from stratoscope.datamodules.label_noise import PartialLabels, RandomLabels
+from stratoscope.datamodules.label_noise import AsymmetricLabels, PartialLabels, RandomLabels
 from stratoscope.datamodules.normalisation import Name, normalisation, per_image_whitening
 from stratoscope.datamodules.order import ShuffledBatches
 from stratoscope.datamodules.subset import RandomSubset
@@ -482,3 +483,27 @@ def test_dealing_out_twice_is_refused() -> None:
     for loader in (data.train_dataloader, data.val_dataloader):
         with pytest.raises(ValueError, match="use_distributed_sampler=False"):
             loader()
+
+
+def test_corruptions_of_another_data_set_are_refused() -> None:
+    """CIFAR-10's pairs of similar classes mean nothing elsewhere."""
+    with pytest.raises(ValueError, match="AsymmetricLabels is for CIFAR10, not for Digits"):
+        Digits(corruption=AsymmetricLabels(0.4))
+
+
+def test_corruptions_that_would_draw_the_same_numbers_are_refused() -> None:
+    """Two redraws of labels from one seed are one redraw; from two they are two; other kinds do not matter."""
+    with pytest.raises(ValueError, match="RandomLabels would draw the numbers of a corruption before it"):
+        Digits(corruption=[PartialLabels(0.3), ShuffledPixels(), RandomLabels()])
+    Digits(corruption=[PartialLabels(0.3), ShuffledPixels(), RandomLabels(1), ColourLabels(), LinearLabels()])
+
+
+def test_augmentations_fill_with_the_mean_colour() -> None:
+    """What a crop adds around images is the training set's mean, which per-channel normalisation makes zero."""
+    data = Digits(augmentation=RandomCrop(28, padding=28), normalisation="per_channel", seed=0)
+    data.setup()
+    batch = next(iter(data.train_dataloader()))
+    outside = (batch.image.abs() < 0.01).flatten(1).float().mean(1)
+    assert (outside > 0.9).any()  # some window lies almost outside
+    mean = data.sets["train"].data.image.float().mean((0, 2, 3))
+    assert torch.equal(data.augmentations[0].ground(batch.image[:1]).flatten().round(), mean.round())

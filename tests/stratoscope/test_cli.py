@@ -52,6 +52,15 @@ BAD_INPUT = [
     (f"{FIT} --model.foo 3", ["no option --model.foo", "MLP takes depth, width"]),
     (f"{FIT} --model.width wide", ["--model.width", "expected a whole number", "got wide"]),
     (f"{FIT} --model.width 0", ["the other sizes 1 or more", "width 0"]),
+    ("list networks", ["list takes no further words", "networks"]),
+    ("fit --model Digits --data Digits", ["--model: no class Digits"]),
+    (f"{FIT} --data.augmentation RandomCrop", ["--data.augmentation RandomCrop", "leaves images of that size"]),
+    (f"{FIT} --data.augmentation RandomZoom --data.augmentation.smallest 40", ["--data.augmentation RandomZoom", "40"]),
+    (f"{FIT} --data.corruption AsymmetricLabels --data.corruption.p 1", ["AsymmetricLabels is for CIFAR10"]),
+    (
+        "fit --model KeskarF1 --data Digits --data.channels 1 --data.corruption RandomSubset --data.corruption.n 129",
+        ["--data.batch_size 128 leaves one of 129 samples"],
+    ),
     (f"{FIT} --model.initialisation he", ["initialisation must be as_built or one of he_normal", "got he"]),
     (f"{FIT} --model.chanels_last true", ["no option --model.chanels_last", "did you mean --model.channels_last?"]),
     (f"{FIT} --data.corruption+ RandmLabels", ["no class RandmLabels", "did you mean RandomLabels?"]),
@@ -349,6 +358,28 @@ def test_a_checkpoint_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
     right = sum(row["predicted_label"] == row["true_label"] for row in predictions)
     assert right / 360 == pytest.approx(accuracy)
     capsys.readouterr()
+
+
+def test_networks_with_a_schedule_of_steps_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """The config of a run, and of its checkpoint, holds the schedule: the same command goes on, and it validates."""
+    small = "--data Shapes --data.train_size 40 --data.test_size 20 --trainer.accelerator cpu --trainer.max_epochs 1"
+    words = f"fit --model WideResNet --model.depth 10 {small} --run steps".split()
+    main(words)
+    main(words)
+    assert "already finished" in capsys.readouterr().out
+    main("validate --ckpt_path runs/steps/checkpoints/last.ckpt --run validated".split())
+    assert "test: loss" in capsys.readouterr().out
+
+
+def test_metrics_are_said_by_set(capsys: pytest.CaptureFixture[str]) -> None:
+    """`test` says loss and accuracy of every set in one line each."""
+    main(f"{FIT} --trainer.max_epochs 1 --run one".split())
+    capsys.readouterr()
+    main("test --ckpt_path runs/one/checkpoints/last.ckpt --run two".split())
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("test: ")]
+    assert len(lines) == 1
+    assert "loss" in lines[0]
+    assert "accuracy" in lines[0]
 
 
 def test_options_beside_a_checkpoint_are_never_dropped(capsys: pytest.CaptureFixture[str]) -> None:
