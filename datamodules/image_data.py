@@ -78,15 +78,13 @@ class ImageLoader(DataLoader[Batch]):
         **settings: Of DataLoader; what makes up a batch is in `batch_sampler`, whose `epoch` decides the augmentations.
     """
 
-    dataset: ImageSet
-
     def __init__(self, dataset: ImageSet, device: torch.device, seed: int | None, **settings: Any) -> None:
         # the generator is for those who make a plain loader of this one: its draws must not disturb training
         super().__init__(dataset, **{"collate_fn": _as_it_is, "generator": torch.Generator(), **settings})
-        self.device, self.seed = device, seed
+        self.data, self.device, self.seed = dataset, device, seed
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator is all that is needed
-        data, epoch = self.dataset, getattr(self.batch_sampler, "epoch", None)
+        data, epoch = self.data, getattr(self.batch_sampler, "epoch", None)
         data.to(self.device)
         draw = None
         if self.seed is not None and epoch is not None:
@@ -128,7 +126,8 @@ class ImageDataModule(LightningDataModule, ABC):
             raise ValueError(f"normalisation must be one of {', '.join(get_args(Name))}, got {normalisation}")
         super().__init__()
         self.corruptions, self.augmentations = _listed(corruption), _listed(augmentation)
-        self.batch_size, self.seed, self.normalisation = batch_size, seed, normalisation
+        self.batch_size, self.seed = batch_size, seed
+        self.normalisation: Name = normalisation
         self._check_corruptions()
         self._clean: Sets = {}
         self._sets: dict[str, ImageSet] = {}

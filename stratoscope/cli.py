@@ -202,7 +202,8 @@ class Command(LightningCLI):
             train.read(two, draws(data.augmentations, 0, 0, len(two)))
         except ValueError as error:
             raise Refused(f"--data.augmentation {', '.join(names)}: {error}") from error
-        data.train_dataloader(), data.val_dataloader()
+        data.train_dataloader()
+        data.val_dataloader()
         one_left = self.subcommand == "fit" and len(train) % data.batch_size == 1
         if one_left and any(isinstance(module, torch.nn.BatchNorm1d) for module in self.model.modules()):
             raise Refused(

@@ -264,7 +264,7 @@ def test_batches_are_those_of_a_plain_loader_at_rest() -> None:
         indices = [batch.index.tolist() for batch in batches]
         plain: DataLoader[Batch] = DataLoader(data.sets[part], batch_sampler=indices, collate_fn=lambda batch: batch)
         assert equal(batches, list(plain))
-    assert loaders[0].dataset.data.image.shape[2:] == (4, 4)
+    assert loaders[0].data.data.image.shape[2:] == (4, 4)
     assert next(iter(loaders[0])).image.shape == (500, 3, 3, 3)
 
 
@@ -377,10 +377,10 @@ def test_further_test_sets_come_in_a_list() -> None:
     data = ready(kind=WithOthers)
     for loaders in (data.val_dataloader(), data.test_dataloader()):
         assert isinstance(loaders, list)
-        assert [loader.dataset.name for loader in loaders] == ["test", "other", "few"]
+        assert [loader.data.name for loader in loaders] == ["test", "other", "few"]
         for loader, size in zip(loaders, (1100, 700, 30), strict=True):
             assert torch.equal(torch.cat([batch.index for batch in loader]), torch.arange(size))
-    assert data.predict_dataloader().dataset.name == "test"
+    assert data.predict_dataloader().data.name == "test"
     assert equal(list(data.train_dataloader()), list(ready().train_dataloader()))
     assert equal(list(data.predict_dataloader()), list(only(ready().test_dataloader())))
 
@@ -469,7 +469,7 @@ def test_several_devices_evaluate_every_sample_once(ranks: int) -> None:
         loaders = data.val_dataloader()
         assert isinstance(loaders, list)
         for loader in loaders:
-            parts[loader.dataset.name] += [batch.index for batch in loader]
+            parts[loader.data.name] += [batch.index for batch in loader]
         predicted = torch.cat([batch.index for batch in data.predict_dataloader()])
         assert torch.equal(predicted, torch.arange(1100 * rank // ranks, 1100 * (rank + 1) // ranks))
     for name, size in (("test", 1100), ("other", 700), ("few", 30)):
