@@ -21,6 +21,7 @@ from stratoscope.callbacks.progress import tracked
 from stratoscope.callbacks.separability_figure import draw_separability
 from stratoscope.callbacks.set_names import set_names
 from stratoscope.probes import (
+    HELD_OUT,
     LabelledFeatures,
     Separability,
     Shard,
@@ -52,9 +53,13 @@ class LinearProbes(Callback):
         taps: Layers to probe: 'natural' (the points the network names itself, else all), 'all', names as in
             `named_modules()`, globs such as '*.relu*', or a list of these.
         width: Most features per layer; wider layers are average-pooled. None keeps all.
-        ridge: Strength of the L2 penalty ridge/2 |W|^2 on standardised features, beside the mean cross-entropy.
+        ridge: Strength of the L2 penalty ridge/2 |W|^2 on standardised features, beside the mean cross-entropy; or
+            several, which share every read of the features. The table has all of them; picture and summary show, for
+            each layer, the one with the smallest loss on the held-out samples, or else the first.
         every_n_epochs: Probe at initialisation and after every so many epochs.
         epochs: Probe after these numbers of epochs instead (0 is at initialisation).
+        held_out: Training samples that no probe is fitted on, to choose among several ridges; they have rows of their
+            own in the table.
         train_samples: Size of the random part of the training set that probes are fitted on; None takes all of it.
         tolerance: How far from the optimum a fit may be, in nats: the duality gap at which it counts as converged.
         seed: Decides the random part of the training set.
@@ -64,7 +69,8 @@ class LinearProbes(Callback):
         self,
         taps: str | list[str] = "natural",
         width: int | None = 1024,
-        ridge: float = 1e-3,
+        ridge: float | list[float] = 1e-3,
+        held_out: int = 0,
         every_n_epochs: int = 1,
         epochs: list[int] | None = None,
         train_samples: int | None = None,
@@ -74,14 +80,18 @@ class LinearProbes(Callback):
         for name, value in {"width": width, "every_n_epochs": every_n_epochs, "train_samples": train_samples}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value}")
-        for name, number in {"ridge": ridge, "tolerance": tolerance}.items():
-            if not number > 0:
-                raise ValueError(f"{name} must be above 0, got {number}")
+        self.ridges = ridge if isinstance(ridge, list) else [ridge]
+        for name, numbers in {"ridge": self.ridges, "tolerance": [tolerance]}.items():
+            for number in numbers or [0]:
+                if not number > 0:
+                    raise ValueError(f"{name} must be above 0, got {number}")
+        if held_out < 0:
+            raise ValueError(f"held_out must be 0 or more samples, got {held_out}")
         if epochs is not None and min(epochs, default=-1) < 0:
             raise ValueError(f"epochs must be numbers from 0, got {epochs}")
         if not taps:
             raise ValueError("taps must name at least one layer, got none")
-        self.taps, self.width, self.ridge, self.tolerance = taps, width, ridge, tolerance
+        self.taps, self.width, self.tolerance, self.held_out = taps, width, tolerance, held_out
         self.every_n_epochs, self.epochs = every_n_epochs, epochs
         self.train_samples, self.seed = train_samples, seed
         self.table = ProbeTable()
@@ -177,6 +187,7 @@ class LinearProbes(Callback):
 
         Raises:
             TypeError: If a set cannot be read by index.
+            ValueError: If there are too few training samples.
         """
         loaders = {TRAIN: _training_loader(trainer)}
         held_out = _held_out_loaders(trainer)
@@ -186,9 +197,16 @@ class LinearProbes(Callback):
             if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
                 raise TypeError(f"LinearProbes needs a DataLoader over an indexed data set for {split}, got {loader!r}")
             indices = _samples(loader)
-            if split == TRAIN and self.train_samples is not None:
-                draws = np.random.PCG64(self.seed).random_raw(len(indices))
-                indices = sorted(np.argsort(draws, kind="stable")[: self.train_samples].tolist())
+            if split == TRAIN and (self.train_samples is not None or self.held_out):
+                order = np.argsort(np.random.PCG64(self.seed).random_raw(len(indices)), kind="stable")
+                size = len(indices) - self.held_out if self.train_samples is None else self.train_samples
+                if size + self.held_out > len(indices) or size < 1:
+                    wanted = f"{size} training and {self.held_out} held-out samples"
+                    raise ValueError(f"LinearProbes cannot take {wanted} from {len(indices)}")
+                if self.held_out:
+                    left = sorted(indices[place] for place in order[size : size + self.held_out])
+                    sets[HELD_OUT] = _Set(loader, left)
+                indices = sorted(indices[place] for place in order[:size])
             quick = trainer.fast_dev_run  # type: ignore[attr-defined]
             sets[split] = _Set(loader, indices[:100] if quick else indices)
         return sets
@@ -198,9 +216,10 @@ class LinearProbes(Callback):
         labels = [label for part in sets.values() for label in part.labels.values()]
         classes = 1 + max(int(label.max()) for label in labels)
         start = self.weights.get(tap)
-        if start is not None and start.shape != (len(sets[TRAIN].labels), sets[TRAIN].features.shape[1] + 1, classes):
+        problems = len(sets[TRAIN].labels) * len(self.ridges)
+        if start is not None and start.shape != (problems, sets[TRAIN].features.shape[1] + 1, classes):
             start = None
-        rows, weights = separability(sets[TRAIN], sets, classes, self.ridge, self.tolerance, start)
+        rows, weights = separability(sets[TRAIN], sets, classes, self.ridges, self.tolerance, start)
         return rows, None if weights is None else weights.cpu()
 
     def _publish(self, trainer: Trainer, epoch: int) -> None:
@@ -213,7 +232,7 @@ class LinearProbes(Callback):
         accuracies = {
             f"probe/{row['labels']}/{row['split']}/{row['layer']}": row["accuracy"]
             for row in self.table.rows
-            if row["epoch"] == epoch and row["accuracy"] is not None
+            if row["epoch"] == epoch and row["accuracy"] is not None and row["chosen"]
         }
         for logger in trainer.loggers:
             logger.log_metrics({**accuracies, "epoch": float(epoch)}, step=trainer.global_step)
@@ -238,7 +257,7 @@ class LinearProbes(Callback):
         self._stored_epoch = finished_epochs(checkpoint)
 
     def _settings(self) -> dict[str, Any]:
-        names = ("taps", "width", "ridge", "tolerance", "train_samples", "seed")
+        names = ("taps", "width", "ridges", "held_out", "tolerance", "train_samples", "seed")
         return {name: getattr(self, name) for name in names}
 
 

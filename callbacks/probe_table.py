@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stratoscope.callbacks.atomic import replacing
-from stratoscope.probes import Separability
+from stratoscope.probes import HELD_OUT, Separability
 
 COLUMNS = ["epoch", "layer", "width", *(field.name for field in fields(Separability))]
 
@@ -43,8 +43,8 @@ class ProbeTable:
         return list(dict.fromkeys(row[column] for row in self.rows))
 
     def cells(self, labels: str, split: str) -> dict[tuple[str, int], dict[str, Any]]:
-        """The rows of one label kind and split, by (layer, epoch)."""
-        wanted = (row for row in self.rows if (row["labels"], row["split"]) == (labels, split))
+        """The rows of one label kind and split, of the ridge chosen, by (layer, epoch)."""
+        wanted = (row for row in self.rows if (row["labels"], row["split"]) == (labels, split) and row["chosen"])
         return {(row["layer"], row["epoch"]): row for row in wanted}
 
     def panels(self) -> list[tuple[str, str]]:
@@ -54,7 +54,7 @@ class ProbeTable:
         only.
         """
         splits = self.unique("split")
-        held_out = next((split for split in splits if split != "train"), "train")
+        held_out = next((split for split in splits if split not in {"train", HELD_OUT}), "train")
         return [(kind, "train" if kind == "given_label" else held_out) for kind in self.unique("labels")]
 
     def write(self, file: Path) -> None:

@@ -4,12 +4,13 @@ from stratoscope.probes.interval import wilson
 from stratoscope.probes.isolation import frozen
 from stratoscope.probes.logistic import LogisticFit, fit_logistic
 from stratoscope.probes.reduction import average_pool
-from stratoscope.probes.separability import LabelledFeatures, Separability, separability
+from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separability, separability
 from stratoscope.probes.sharding import Shard
 from stratoscope.probes.standardisation import Standardisation
 from stratoscope.probes.taps import Tap, find_taps, read_features, select_taps
 
 __all__ = [
+    "HELD_OUT",
     "LabelledFeatures",
     "LogisticFit",
     "Separability",

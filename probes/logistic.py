@@ -5,11 +5,11 @@ With an L2 penalty on W the problem is convex and has one answer (up to a consta
 
     P(W, b) = 1/n sum_i [ logsumexp(z_i) - z_i[y_i] ] + ridge/2 |W|^2,    z_i = W'x_i + b.
 
-*Method.* L-BFGS whose initial inverse Hessian is (h XX + ridge I)^-1, with h the mean of p(1 - p) and XX the Gram matrix
-X'X/n of a sample of the rows: close to the true inverse Hessian, so some tens of iterations suffice where the plain
-method takes hundreds. The logits are linear in the weights, so a line search along D costs nothing but element-wise work
-once X'D is known: every iteration reads the features twice, whatever the number of trial steps. All problems, one per
-label set and ridge strength, share these reads; one that is solved leaves them.
+*Method.* L-BFGS whose initial inverse Hessian is (h XX + ridge I)^-1, with h the mean of p(1 - p) and XX the Gram
+matrix X'X/m of a sample of m rows: close to the true inverse Hessian, so some tens of iterations suffice where the
+plain method takes hundreds. The logits are linear in the weights, so a line search along D costs nothing but element-wise
+work once X'D is known: every iteration reads the features twice, whatever the number of trial steps. All problems, one
+per label set and ridge strength, share these reads; one that is solved leaves them.
 
 *Certificate.* The dual of P (Fenchel; for the binary case see Yu, Huang & Lin 2011, eq. 3) is, over rows q_i in the
 simplex whose column sums are the class counts,
@@ -40,6 +40,7 @@ WIDE_SAMPLE = 2048
 TRIALS = 10  # steps tried by one line search
 ROUNDS = 3  # one in float32 (unless the features are float64), the others in float64
 NEWTON = 20  # Newton steps on the bias, at most
+
 
 @dataclass(frozen=True)
 class LogisticFit:

@@ -1,7 +1,7 @@
 """How linearly separable the classes are in one layer: the fitted probe's accuracy on every set and label kind."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +10,8 @@ from torch import Tensor
 from stratoscope.probes.interval import wilson
 from stratoscope.probes.logistic import LogisticFit, fit_logistic
 from stratoscope.probes.standardisation import Standardisation
+
+HELD_OUT = "held_out"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Separability:
         loss: Mean cross-entropy in nats, without the penalty.
         features: Features the probe saw.
         ridge: Strength of the L2 penalty.
+        chosen: Whether this is the ridge chosen for its label kind, if there are several.
         objective: Penalised mean cross-entropy on the set fitted, in nats.
         gap: Upper bound on its distance to the optimum, in nats.
         gradient_norm: Norm of its gradient.
@@ -58,6 +61,7 @@ class Separability:
     loss: float | None = None
     features: int | None = None
     ridge: float | None = None
+    chosen: bool = True
     objective: float | None = None
     gap: float | None = None
     gradient_norm: float | None = None
@@ -70,52 +74,63 @@ def separability(
     fitted_on: LabelledFeatures,
     scored_on: Mapping[str, LabelledFeatures],
     classes: int,
-    ridge: float,
+    ridge: float | Sequence[float],
     tolerance: float = 1e-6,
     start: Float[Tensor, "k e c"] | None = None,
 ) -> tuple[list[Separability], Float[Tensor, "k e c"] | None]:
-    """Fit one probe per label kind and score it on every set.
+    """Fit one probe per label kind and ridge, and score it on every set.
 
     Args:
         fitted_on: The training set. Features are standardised by its mean and standard deviation.
         scored_on: The sets to score on, by name, with the same label kinds.
         classes: Number of classes.
-        ridge: Strength of the L2 penalty, see `fit_logistic`.
+        ridge: Strength of the L2 penalty, see `fit_logistic`; or several. Of several, the one with the smallest
+            loss on the set called `held_out` is chosen, by label kind; without such a set the first.
         tolerance: Duality gap in nats at which a probe is converged.
-        start: Weights returned by an earlier call (e = features + 1), to start from.
+        start: Weights returned by an earlier call (e = features + 1), to start from: k label kinds times ridges.
 
     Returns:
-        One row per (label kind, set), and the weights. Features that cannot be fitted give rows that say why in
+        One row per (label kind, ridge, set), and the weights. Features that cannot be fitted give rows that say why in
         `failed`, and no weights.
     """
+    ridges = [ridge] if isinstance(ridge, float) else list(ridge)
     kinds = list(fitted_on.labels)
+    problems = [(kind, strength) for kind in kinds for strength in ridges]
     for split, data in scored_on.items():
         if not bool(torch.isfinite(data.features).all()):
-            return _failed(kinds, scored_on, f"features of the {split} set contain NaN or infinity"), None
+            return _failed(problems, scored_on, f"features of the {split} set contain NaN or infinity"), None
     train = Standardisation.fit(fitted_on.features)
     try:
         fits = fit_logistic(
             train(fitted_on.features),
-            torch.stack([fitted_on.labels[kind] for kind in kinds]),
+            torch.stack([fitted_on.labels[kind] for kind, _ in problems]),
             classes,
-            ridge,
+            [strength for _, strength in problems],
             tolerance,
             start=start,
         )
     except (ValueError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
-        return _failed(kinds, scored_on, str(error)), None
+        return _failed(problems, scored_on, str(error)), None
     rows = []
     for split, data in scored_on.items():
         features = train(data.features)
         rows += [
-            _score(kind, split, features, data.labels[kind], fit, ridge) for kind, fit in zip(kinds, fits, strict=True)
+            _score(kind, split, features, data.labels[kind], fit, strength)
+            for (kind, strength), fit in zip(problems, fits, strict=True)
         ]
     weights = torch.stack([torch.cat([fit.weight, fit.bias[None]]) for fit in fits])
-    return sorted(rows, key=lambda row: kinds.index(row.labels)), weights
+    chosen = {kind: _chosen(kind, rows, ridges) for kind in kinds}
+    rows = [replace(row, chosen=row.ridge == chosen[row.labels]) for row in rows]
+    return sorted(rows, key=lambda row: (kinds.index(row.labels), ridges.index(row.ridge or 0.0))), weights
 
 
-def _failed(kinds: Iterable[str], splits: Iterable[str], reason: str) -> list[Separability]:
-    return [Separability(kind, split, failed=reason) for kind in kinds for split in splits]
+def _chosen(kind: str, rows: Iterable[Separability], ridges: Sequence[float]) -> float | None:
+    held_out = [row for row in rows if (row.labels, row.split) == (kind, HELD_OUT)]
+    return min(held_out, key=lambda row: row.loss or 0.0).ridge if held_out else ridges[0]
+
+
+def _failed(problems: Iterable[tuple[str, float]], splits: Iterable[str], reason: str) -> list[Separability]:
+    return [Separability(kind, split, ridge=ridge, failed=reason) for kind, ridge in problems for split in splits]
 
 
 def _score(kind: str, split: str, features: Tensor, labels: Tensor, fit: LogisticFit, ridge: float) -> Separability:

@@ -7,6 +7,8 @@ one process; nothing runs beside the block that is measured.
 """
 
 import argparse
+import os
+import sys
 import tempfile
 import threading
 import time
@@ -206,6 +208,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    if os.environ.get("MALLOC_ARENA_MAX") != "1":
+        # every thread would have memory of its own, and page faults that depend on which one was first
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "MALLOC_ARENA_MAX": "1"})
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
 

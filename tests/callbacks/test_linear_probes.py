@@ -339,3 +339,17 @@ def test_the_network_is_probed_in_the_precision_it_trains_in(tmp_path: Path) -> 
         objectives.append(float(rows(tmp_path)[0]["objective"]))
     assert objectives[0] != objectives[1]
     assert objectives[0] == pytest.approx(objectives[1], rel=0.05)
+
+
+def test_held_out_samples_choose_the_ridge(tmp_path: Path) -> None:
+    """With several ridges the table has all of them; held-out samples are no training samples, and choose one."""
+    fit(tmp_path, LinearProbes("input", ridge=[1e-1, 1e-3], train_samples=100, held_out=50, epochs=[0]))
+    found = rows(tmp_path)
+    assert {(row["split"], row["ridge"]) for row in found} == {
+        (split, ridge) for split in ("train", "held_out", "test") for ridge in ("0.1", "0.001")
+    }
+    assert {row["split"]: row["count"] for row in found}["held_out"] == "50"
+    loss = {row["ridge"]: float(row["loss"]) for row in found if row["split"] == "held_out"}
+    assert {row["ridge"] for row in found if row["chosen"] == "True"} == {min(loss, key=lambda ridge: loss[ridge])}
+    with pytest.raises(ValueError, match="cannot take 100 training and 5000 held-out samples from"):
+        fit(tmp_path, LinearProbes("input", train_samples=100, held_out=5000, epochs=[0]))

@@ -156,3 +156,29 @@ def test_training_features_that_are_not_scored_are_checked_too(train: LabelledFe
     rows, weights = separability(_with(train, np.nan), {"test": test}, CLASSES, RIDGE)
     assert weights is None
     assert {row.failed for row in rows} == {"features contain NaN or infinity"}
+
+
+def test_several_ridges_are_those_of_single_calls(train: LabelledFeatures, test: LabelledFeatures) -> None:
+    """Probes of several ridges in one call score like probes of one each, and the first is chosen."""
+    sets = {"train": train, "test": test}
+    rows, weights = separability(train, sets, CLASSES, [1e-1, 1e-3])
+    assert [(row.labels, row.ridge, row.split) for row in rows] == [
+        (kind, ridge, split) for kind in ("true", "given") for ridge in (1e-1, 1e-3) for split in sets
+    ]
+    assert _start(weights).shape == (4, 7, CLASSES)
+    for ridge in (1e-1, 1e-3):
+        single, _ = separability(train, sets, CLASSES, ridge)
+        for row, alone in zip([row for row in rows if row.ridge == ridge], single, strict=True):
+            assert row.correct == alone.correct
+            assert row.objective == pytest.approx(alone.objective, abs=2e-6)
+    assert [row.chosen for row in rows] == [True, True, False, False] * 2
+
+
+def test_the_ridge_is_chosen_by_the_held_out_loss(train: LabelledFeatures, test: LabelledFeatures) -> None:
+    """For each label kind it is the one with the smallest loss on the held-out set, whatever the other sets say."""
+    ridges = [1e1, 1e-1, 1e-4]
+    rows, _ = separability(train, {"train": train, "held_out": test}, CLASSES, ridges)
+    for kind in ("true", "given"):
+        loss = {row.ridge: row.loss for row in rows if (row.labels, row.split) == (kind, "held_out")}
+        best = min(ridges, key=lambda ridge: loss[ridge] or 0.0)
+        assert {row.ridge for row in rows if row.labels == kind and row.chosen} == {best}
