@@ -283,12 +283,12 @@ def _lbfgs(
     found = theta.clone()
     spent = torch.zeros(len(theta), dtype=torch.long, device=theta.device)
     places = torch.arange(len(theta), device=theta.device)  # of the problems that are not solved yet
-    sample = problem.sample()
+    precondition = _Preconditioner(problem.sample())
     logits = problem.product(theta)
     residual = problem.residual(logits.softmax(1))
     gradient = problem.gradient(theta, residual)
     curvature = _curvature(residual)
-    precondition = _preconditioner(sample, curvature, problem.ridge)
+    precondition.factorise(curvature, problem.ridge)
     history: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(max_iterations):
         open_ones = gradient.flatten(1).norm(dim=1) > target
@@ -300,12 +300,12 @@ def _lbfgs(
             problem, places, target, curvature = problem.part(keep), places[keep], target[keep], curvature[keep]
             theta, logits, residual, gradient = theta[keep], logits[keep], residual[keep], gradient[keep]
             history = [(s[keep], y[keep], rho[keep]) for s, y, rho in history]
-            precondition = _preconditioner(sample, curvature, problem.ridge)
+            precondition.factorise(curvature, problem.ridge)
         spent[places] += 1
         now = _curvature(residual)
         if bool(((now < curvature / 2) | (now > curvature * 2)).any()):
             curvature = now
-            precondition = _preconditioner(sample, curvature, problem.ridge)
+            precondition.factorise(curvature, problem.ridge)
         direction = -_two_loop(gradient, history, precondition, curvature)
         change = problem.product(direction)
         step, p = _line_search(problem, theta, direction, logits, change, residual)
@@ -328,28 +328,31 @@ def _curvature(residual: Float[Tensor, "k c n"]) -> Float[Tensor, " k"]:
     return (residual.abs() - residual.square()).mean((1, 2)).clamp(min=torch.finfo(residual.dtype).eps)
 
 
-def _preconditioner(
-    sample: Float[Tensor, "m d"], curvature: Float[Tensor, " k"], ridge: Float[Tensor, " k"]
-) -> Callable[[Tensor], Tensor]:
-    """Make the function that applies (h XX + ridge I)^-1 to (k, d, c), with XX = X'X/m of m sampled rows.
+class _Preconditioner:
+    """Applies (h XX + ridge I)^-1 to (k, d, c), with XX = X'X/m of m sampled rows.
 
     With more features than rows the matrix is never formed: by Woodbury's identity the inverse is
     (I - X'(m ridge/h I + XX')^-1 X) / ridge.
     """
-    m, d = sample.shape
-    small = sample.T @ sample / m if d <= m else sample @ sample.T
-    rounding = 8 * torch.finfo(small.dtype).eps * small.diagonal().sum()  # keeps it positive definite
-    eye = torch.eye(len(small), dtype=small.dtype, device=small.device)
-    h, r = curvature[:, None, None], ridge[:, None, None]
-    if d <= m:
-        factor = torch.linalg.cholesky(h * (small + rounding * eye) + r * eye)
-        return lambda gradient: torch.cholesky_solve(gradient, factor)
-    factor = torch.linalg.cholesky(small + (rounding + m * r / h) * eye)
 
-    def woodbury(gradient: Tensor) -> Tensor:
-        return (gradient - sample.T @ torch.cholesky_solve(sample @ gradient, factor)) / r
+    def __init__(self, sample: Float[Tensor, "m d"]) -> None:
+        self.x, (m, d) = sample, sample.shape
+        self.tall = d <= m
+        self.gram = sample.T @ sample / m if self.tall else sample @ sample.T
+        # keeps it positive definite in spite of rounding
+        self.gram.diagonal().add_(8 * torch.finfo(sample.dtype).eps * self.gram.diagonal().sum())
 
-    return woodbury
+    def factorise(self, curvature: Float[Tensor, " k"], ridge: Float[Tensor, " k"]) -> None:
+        """Set h and the ridge of every problem."""
+        eye = torch.eye(len(self.gram), dtype=self.gram.dtype, device=self.gram.device)
+        h, self.ridge = curvature[:, None, None], ridge[:, None, None]
+        shifted = h * self.gram + self.ridge * eye if self.tall else self.gram + len(self.x) * self.ridge / h * eye
+        self.factor = torch.linalg.cholesky(shifted)
+
+    def __call__(self, gradient: Float[Tensor, "k d c"]) -> Float[Tensor, "k d c"]:
+        if self.tall:
+            return torch.cholesky_solve(gradient, self.factor)
+        return (gradient - self.x.T @ torch.cholesky_solve(self.x @ gradient, self.factor)) / self.ridge
 
 
 def _dot(a: Tensor, b: Tensor) -> Float[Tensor, " k"]:
