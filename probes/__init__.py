@@ -3,6 +3,7 @@
 from stratoscope.probes.interval import wilson
 from stratoscope.probes.isolation import frozen
 from stratoscope.probes.logistic import LogisticFit, fit_logistic
+from stratoscope.probes.probing import probe
 from stratoscope.probes.reduction import average_pool
 from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separability, separability
 from stratoscope.probes.sharding import Shard
@@ -21,6 +22,7 @@ __all__ = [
     "find_taps",
     "fit_logistic",
     "frozen",
+    "probe",
     "read_features",
     "select_taps",
     "separability",

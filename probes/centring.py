@@ -39,23 +39,28 @@ class Centred:
         if features.numel() == 0:
             raise ValueError(f"{name} are empty: shape {tuple(features.shape)}")
         total = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
-        for rows in features.split(_rows(features)):
+        for rows in features.split(_size(features.shape[1])):
             if not bool(torch.isfinite(rows).all()):
                 raise ValueError(f"{name} contain NaN or infinity")
             total += rows.double().sum(0)
         return cls(features, total / len(features))
 
-    def rows(self) -> Iterator[Float[Tensor, "r d"]]:
-        """The rows less the mean, some at a time."""
-        for rows in self.features.split(_rows(self.features)):
+    @property
+    def size(self) -> int:
+        """Rows read at a time unless said otherwise."""
+        return _size(self.features.shape[1])
+
+    def rows(self, size: int | None = None) -> Iterator[Float[Tensor, "r d"]]:
+        """The rows less the mean, `size` at a time."""
+        for rows in self.features.split(size or self.size):
             yield rows.double() - self.mean
 
     def gram(self) -> Float[Tensor, "n n"]:
         """The inner products of the rows less the mean."""
         n, d = self.features.shape
         gram = torch.zeros(n, n, dtype=torch.float64, device=self.features.device)
-        for start in range(0, d, max(1, ENTRIES // n)):
-            place = slice(start, start + max(1, ENTRIES // n))
+        for start in range(0, d, _size(n)):
+            place = slice(start, start + _size(n))
             columns = self.features[:, place].double() - self.mean[place]
             gram += columns @ columns.T
         return gram
@@ -65,5 +70,5 @@ class Centred:
         return not bool(Standardisation.fit(self.features).inverse_scale.any())
 
 
-def _rows(features: Tensor) -> int:
-    return min(ROWS, max(1, ENTRIES // features.shape[1]))
+def _size(width: int) -> int:
+    return min(ROWS, max(1, ENTRIES // width))

@@ -7,9 +7,9 @@ With an L2 penalty on W the problem is convex and has one answer (up to a consta
 
 *Method.* L-BFGS whose initial inverse Hessian is (h XX + ridge I)^-1, with h the mean of p(1 - p) and XX the Gram
 matrix X'X/m of a sample of m rows: close to the true inverse Hessian, so some tens of iterations suffice where the
-plain method takes hundreds. The logits are linear in the weights, so a line search along D costs nothing but element-wise
-work once X'D is known: every iteration reads the features twice, whatever the number of trial steps. All problems, one
-per label set and ridge strength, share these reads; one that is solved leaves them.
+plain method takes hundreds. The logits are linear in the weights, so a line search along D costs nothing but
+element-wise work once X'D is known: every iteration reads the features twice, whatever the number of trial steps. All
+problems, one per label set and ridge strength, share these reads; one that is solved leaves them.
 
 *Certificate.* The dual of P (Fenchel; for the binary case see Yu, Huang & Lin 2011, eq. 3) is, over rows q_i in the
 simplex whose column sums are the class counts,

@@ -53,7 +53,7 @@ def effective_rank(variances: Float[Tensor, " r"]) -> float:
     Raises:
         ValueError: If a variance is negative or not finite.
 
-    Source: Roy & Vetterli 2007, EUSIPCO, section 2, definition 1, there of a matrix that is not centred.
+    Source: Roy & Vetterli 2007, EUSIPCO, pp. 606-610, section 2; there of any matrix, here of centred features.
     """
     _check(variances)
     s = variances.double().sqrt()
@@ -74,7 +74,7 @@ def participation_ratio(variances: Float[Tensor, " r"]) -> float:
     Raises:
         ValueError: If a variance is negative or not finite.
 
-    Source: Gao et al. 2017, bioRxiv 214262, a theory of multineuronal dimensionality.
+    Source: Gao et al. 2017, bioRxiv 214262 (its dimension of neural data).
     """
     _check(variances)
     if not bool(variances.any()):

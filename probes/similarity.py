@@ -1,5 +1,7 @@
 """How alike two layers, or one layer at two epochs, arrange the same samples."""
 
+from math import sqrt
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -10,13 +12,13 @@ from stratoscope.probes.centring import Centred
 def linear_cka(x: Float[Tensor, "n d1"], y: Float[Tensor, "n d2"], unbiased: bool = False) -> float:
     """Centred kernel alignment with the linear kernel, HSIC(x, y) / sqrt(HSIC(x, x) HSIC(y, y)).
 
-    It is 1 for features equal up to a rotation, a scale and a shift. Over centred features X and Y, (n, d1) and (n, d2),
+    It is 1 for features equal up to rotation, scale and shift. Over centred features X and Y, (n, d1) and (n, d2),
 
         HSIC(x, y) = |X'Y|^2 = tr(XX' YY'),
 
     up to a factor that cancels. Between independent features this is above 0, much so where n is not far above the
-    widths. The unbiased estimator leaves the diagonals of K = XX' and L = YY' out (Song et al. 2012, eq. 4, HSIC_1; its
-    1'K1 and K1 are here -sum_i K_ii and -K_ii, since X is centred):
+    widths. The unbiased estimator leaves the diagonals of K = XX' and L = YY' out (HSIC_1 of Song et al. 2012; as X is
+    centred, row i of K without its diagonal sums to -K_ii):
 
         HSIC_1(x, y) = |X'Y|^2 - n/(n - 2) sum_i K_ii L_ii + sum_i K_ii sum_i L_ii / ((n - 1)(n - 2)),
 
@@ -34,7 +36,8 @@ def linear_cka(x: Float[Tensor, "n d1"], y: Float[Tensor, "n d2"], unbiased: boo
     Raises:
         ValueError: If features are constant, empty or not finite, or there are too few samples.
 
-    Source: Kornblith et al. 2019, section 3, eq. 4 and 5; unbiased as in Nguyen, Raghu & Kornblith 2021, eq. 3.
+    Source: Kornblith et al. 2019, ICML, section 3 and table 1; unbiased as in Nguyen, Raghu & Kornblith 2021, ICLR,
+    from Song et al. 2012, JMLR 13:1393-1434.
     """
     if len(x) != len(y):
         raise ValueError(f"x and y must be features of the same samples, got {len(x)} and {len(y)} rows")
@@ -46,22 +49,24 @@ def linear_cka(x: Float[Tensor, "n d1"], y: Float[Tensor, "n d2"], unbiased: boo
             raise ValueError(f"features {name} are constant: their similarity to others is not defined")
     xy, xx, yy = (_hsic(*pair, unbiased) for pair in ((a, b), (a, a), (b, b)))
     if min(xx, yy) <= 0:
-        raise ValueError(f"features {'x' if xx <= 0 else 'y'} differ in too few samples for unbiased CKA")
-    return xy / (xx * yy) ** 0.5
+        raise ValueError(f"features {'x' if xx <= 0 else 'y'} vary in too few samples for unbiased CKA")
+    return max(-1.0, min(1.0, xy / sqrt(xx) / sqrt(yy)))  # rounding may lead just beyond
 
 
 def _hsic(x: Centred, y: Centred, unbiased: bool) -> float:
-    """HSIC or HSIC_1 of two sets of features, up to the same factor; 0 where it is within rounding of it."""
+    """HSIC or HSIC_1, up to their common factor."""
     n, d1, d2 = len(x.features), x.features.shape[1], y.features.shape[1]
+    size = min(x.size, y.size)
     if n * (d1 + d2) < d1 * d2:
-        product = (x.gram() * y.gram()).sum()
+        hsic = (x.gram() * y.gram()).sum()
     else:
-        cross = torch.zeros(d1, d2, dtype=torch.float64, device=x.mean.device)
-        for rows, others in zip(_together(x, y), _together(y, x), strict=True):
-            cross += rows.T @ others
-        product = cross.square().sum()
+        product = torch.zeros(d1, d2, dtype=torch.float64, device=x.mean.device)
+        for rows_x, rows_y in zip(x.rows(size), y.rows(size), strict=True):
+            product += rows_x.T @ rows_y
+        hsic = product.square().sum()
     if not unbiased:
-        return float(product)
-    k, l = (torch.cat([rows.square().sum(1) for rows in z.rows()]) for z in (x, y))
-    left = product - n / (n - 2) * (k * l).sum() + k.sum() * l.sum() / ((n - 1) * (n - 2))
-    return float(left)
+        return float(hsic)
+    k, m = (torch.cat([rows.square().sum(1) for rows in z.rows()]) for z in (x, y))  # diagonals of K and L
+    rounding = n * torch.finfo(torch.float64).eps * (hsic + k @ m)
+    hsic_1 = hsic - n / (n - 2) * (k @ m) + k.sum() * m.sum() / ((n - 1) * (n - 2))
+    return float(torch.where(hsic_1.abs() > rounding, hsic_1, 0.0))

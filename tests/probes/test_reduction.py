@@ -1,12 +1,25 @@
 """Tests of probes/reduction.py."""
 
+import pickle
 from math import ceil, floor
 
 import pytest
 import torch
 from torch import Tensor
 
-from stratoscope.probes.reduction import average_pool
+from stratoscope.probes import reduction as module
+from stratoscope.probes.reduction import (
+    AveragePool,
+    ChannelMeans,
+    FeatureSubset,
+    Flatten,
+    RandomProjection,
+    Reduction,
+    average_pool,
+    reduction,
+)
+
+NAMES = ["none", "average_pool", "channel_means", "feature_subset", "random_projection"]
 
 
 def _activation(*shape: int) -> Tensor:
@@ -110,3 +123,177 @@ def test_float64_stays_float64() -> None:
     activation = _activation(3, 12).double() / 3
     features = average_pool(activation, 4)
     torch.testing.assert_close(features, activation.view(3, 4, 3).mean(2), rtol=1e-15, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("none", Flatten()),
+        ("average_pool", AveragePool(8)),
+        ("channel_means", ChannelMeans()),
+        ("feature_subset", FeatureSubset(8, 3)),
+        ("random_projection", RandomProjection(8, 3)),
+    ],
+)
+def test_reduction_is_found_by_name(name: str, expected: Reduction) -> None:
+    """Each name gives its reduction with width and seed, which survives pickling (to worker processes)."""
+    found = reduction(name, 8, 3)
+    assert found == expected
+    assert pickle.loads(pickle.dumps(found)) == expected
+
+
+def test_unknown_reduction_is_refused() -> None:
+    """An unknown name is refused with the list of those there are."""
+    with pytest.raises(ValueError, match=f"unknown reduction 'max_pool': choose one of {', '.join(NAMES)}$"):
+        reduction("max_pool", 8)
+
+
+@pytest.mark.parametrize("width", [0, -1])
+@pytest.mark.parametrize("name", NAMES)
+def test_impossible_width_is_refused(name: str, width: int) -> None:
+    """A width below 1 is refused, naming it."""
+    with pytest.raises(ValueError, match=f"width must be 1 or more, got {width}"):
+        reduction(name, width)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("width", [None, 6, 54])
+@pytest.mark.parametrize("layout", ["vector", "map", "single pixel", "channels last", "transposed", "slice"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_reduction_gives_new_features(name: str, layout: str, width: int | None, dtype: torch.dtype) -> None:
+    """Whatever the activation, the features are contiguous float32 or float64 and no view of it."""
+    activation = {
+        "vector": _activation(4, 54).to(dtype),
+        "map": _activation(4, 6, 3, 3).to(dtype),
+        "single pixel": _activation(4, 54, 1, 1).to(dtype),
+        "channels last": _activation(4, 6, 3, 3).to(dtype, memory_format=torch.channels_last),
+        "transposed": _activation(54, 4).to(dtype).T,
+        "slice": _activation(4, 60).to(dtype)[:, 3:57],
+    }[layout]
+    features = reduction(name, width)(activation)
+    assert features.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert features.is_contiguous()
+    kept = features.clone()
+    activation.fill_(float("nan"))
+    assert bool(kept.isfinite().all())
+    assert torch.equal(features, kept)
+
+
+@pytest.mark.parametrize("name", ["none", "average_pool", "feature_subset", "random_projection"])
+@pytest.mark.parametrize("width", [None, 54, 1000])
+@pytest.mark.parametrize("shape", [(4, 54), (4, 6, 3, 3), (4, 6, 9)])
+def test_every_reduction_keeps_what_fits(shape: tuple[int, ...], width: int | None, name: str) -> None:
+    """An activation with at most `width` entries, or without limit, is only flattened."""
+    activation = _activation(*shape)
+    assert torch.equal(reduction(name, width)(activation), activation.reshape(4, 54))
+
+
+@pytest.mark.parametrize("name", ["feature_subset", "random_projection"])
+@pytest.mark.parametrize("shape", [(3, 65), (3, 1001), (3, 5, 11, 13), (3, 11, 9)])
+@pytest.mark.parametrize("width", [1, 7, 64])
+def test_random_reductions_have_exactly_the_width(shape: tuple[int, ...], width: int, name: str) -> None:
+    """Activations with more entries come out with `width` of them."""
+    assert reduction(name, width)(_activation(*shape)).shape == (3, width)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_do_not_depend_on_the_batch(name: str) -> None:
+    """A sample has the same features in every batch, also when the reduction is made anew."""
+    activation = _activation(6, 4, 5, 5)
+    whole = reduction(name, 10, seed=1)(activation)
+    parts = torch.cat([reduction(name, 10, seed=1)(rows) for rows in activation.split(2)])
+    torch.testing.assert_close(parts, whole)
+
+
+@pytest.mark.parametrize("name", ["feature_subset", "random_projection"])
+def test_seed_and_number_of_features_decide_the_draw(name: str) -> None:
+    """Another seed and another number of features are other draws; the same are the same."""
+    activation = _activation(2, 200)
+    one = reduction(name, 20, seed=0)(activation)
+    assert torch.equal(one, reduction(name, 20, seed=0)(activation.view(2, 8, 5, 5)))
+    assert not torch.equal(one, reduction(name, 20, seed=1)(activation))
+    padded = torch.cat([activation, torch.zeros(2, 1)], dim=1)
+    assert not torch.equal(one, reduction(name, 20, seed=0)(padded))
+
+
+def test_channel_means_are_means_over_positions() -> None:
+    """A map has one mean per channel, summed in float32; anything else is flattened."""
+    activation = _activation(3, 6, 4, 5)
+    torch.testing.assert_close(ChannelMeans()(activation), activation.reshape(3, 6, 20).mean(2))
+    large = torch.full((1, 1, 64, 64), 300.0, dtype=torch.float16)  # whose sum is beyond float16
+    assert ChannelMeans()(large).item() == 300.0
+    assert torch.equal(ChannelMeans()(activation.flatten(2)), activation.flatten(1))
+
+
+def test_subset_is_of_different_features_in_order() -> None:
+    """The subset has each feature at most once, in their order, and spreads over all of them."""
+    places = FeatureSubset(100)(torch.arange(1000.0)[None])[0]
+    assert bool((places.diff() > 0).all())
+    assert torch.histc(places, 4, 0, 1000).min() > 10
+
+
+def test_smaller_subset_is_part_of_a_larger_one() -> None:
+    """Features at width 100 are among those at width 200."""
+    numbers = torch.arange(1000.0)[None]
+    assert bool(torch.isin(FeatureSubset(100)(numbers), FeatureSubset(200)(numbers)).all())
+
+
+def test_random_draws_never_change() -> None:
+    """Places of the subset and signs of the first features are those written down here."""
+    assert FeatureSubset(5, 7)(torch.arange(100.0)[None]).tolist() == [[12, 40, 57, 76, 95]]
+    signs = RandomProjection(4, 7)(torch.eye(100))[:3] * 2
+    assert signs.tolist() == [[1, -1, -1, -1], [-1, -1, 1, -1], [1, 1, -1, -1]]
+
+
+def test_projection_is_a_matrix_of_signs() -> None:
+    """Every entry is +-1/sqrt(width), as many of either sign, without correlation between rows or columns."""
+    width = 250
+    matrix = RandomProjection(width)(torch.eye(1000))
+    torch.testing.assert_close(matrix.abs(), torch.full_like(matrix, width**-0.5))
+    assert abs(float(matrix.sign().mean())) < 0.01  # 5 standard deviations
+    rows, columns = matrix @ matrix.T, matrix.T @ matrix * width / 1000
+    assert float((rows - torch.eye(1000)).abs().max()) < 6 / width**0.5
+    assert float((columns - torch.eye(width)).abs().max()) < 6 / 1000**0.5
+
+
+def test_projection_keeps_distances() -> None:
+    """Squared distances between samples are kept, on average and each to 5 sqrt(2 / width)."""
+    activation = _activation(20, 3000)
+    before = torch.pdist(activation).square()
+    ratio = torch.pdist(RandomProjection(500)(activation)).square() / before
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.05)
+    assert float((ratio - 1).abs().max()) < 5 * (2 / 500) ** 0.5
+
+
+@pytest.mark.parametrize("block", [1, 130, 10**9])
+def test_projection_does_not_depend_on_the_memory_it_takes(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made one feature, a few or all at a time, the matrix is the same."""
+    activation = _activation(5, 4, 7, 7)
+    expected = RandomProjection(65)(activation)
+    monkeypatch.setattr(module, "SIGNS", block)
+    torch.testing.assert_close(RandomProjection(65)(activation), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_autocast_does_not_round_the_features(name: str) -> None:
+    """Under autocast, as in mixed-precision training, the features of a float32 activation are what they are without."""
+    activation = _activation(5, 4, 7, 7)
+    expected = reduction(name, 10)(activation)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(reduction(name, 10)(activation), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reduction_made_in_inference_mode_serves_outside_of_it(name: str) -> None:
+    """What a reduction remembers from a pass in inference mode does not hinder one with gradients."""
+    with torch.inference_mode():
+        reduction(name, 11, seed=5)(_activation(2, 4, 7, 7))
+    activation = _activation(2, 4, 7, 7).requires_grad_()
+    reduction(name, 11, seed=5)(activation).sum().backward()
+    assert activation.grad is not None
+
+
+@pytest.mark.parametrize("name", ["none", "channel_means", "feature_subset", "random_projection"])
+def test_empty_batch_has_empty_features(name: str) -> None:
+    """A batch without samples gives no rows."""
+    assert len(reduction(name, 8)(torch.zeros(0, 4, 3, 3))) == 0
