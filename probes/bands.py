@@ -31,14 +31,14 @@ def bootstrap_band(
         NaN has NaN for all three.
 
     Raises:
-        ValueError: If there are no seeds, no draws, or the confidence is not in (0, 1).
+        ValueError: If there are no values or no draws, or the confidence is not in (0, 1).
 
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be in (0, 1), got {confidence}")
-    if len(values) < 1 or resamples < 1:
-        raise ValueError(f"a band needs one seed and one draw at least, got {len(values)} seeds and {resamples} draws")
+    if values.numel() == 0 or resamples < 1:
+        raise ValueError(f"a band needs values and draws, got shape {tuple(values.shape)} and {resamples} draws")
     mean = values.double().mean(0)
     deviation = values.double() - mean
     counts = _draws(len(values), resamples, seed).to(values.device)

@@ -73,7 +73,7 @@ def _binomial(b: int, c: int) -> float:
 
 
 def _newcombe(e: int, f: int, g: int, h: int) -> tuple[float, float]:
-    """95 % interval of (f - g)/n, for e samples that both have right, f only the first, g only the second, h neither."""
+    """95 % interval of (f - g)/n: both have e samples right, only the first f, only the second g, neither h."""
     n = e + f + g + h
     p1, p2 = (e + f) / n, (e + g) / n
     (l1, u1), (l2, u2) = wilson(e + f, n), wilson(e + g, n)

@@ -149,11 +149,11 @@ class FeatureSubset:
 
 @dataclass(frozen=True)
 class RandomProjection:
-    """Random signed sums of all features: exactly `width` of them, or the features as they are where there are no more.
+    """Random signed sums of all features: exactly `width` of them, or the features themselves where there are no more.
 
-    y = R'x / sqrt(width) with independent signs R_ij = +-1. Squared distances between samples are kept in the mean, with
-    a relative standard deviation below sqrt(2 / width) (5 % at 1,000). The signs are kept as single bits, of the 32
-    sizes used last, and turned into numbers a block at a time.
+    y = R'x / sqrt(width) with independent signs R_ij = +-1. Squared distances between samples are kept on average, with
+    a relative standard deviation below sqrt(2 / width) (5 % at 1,000). The signs are remembered as single bits, for the
+    32 sizes used last, and turned into numbers a block at a time.
 
     Attributes:
         width: Most features per sample; None keeps all.

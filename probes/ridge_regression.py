@@ -15,7 +15,8 @@ With more features than rows the same comes from the smaller matrix K = XX'/n = 
 
 *Ridge 0.* Directions with s + ridge <= max(n, d) eps s_1 (eps = 2.2e-16, that of float64; s_1 the largest eigenvalue)
 are left out, which gives the solution of smallest norm among all least-squares solutions. Singular values of X, the
-roots of s, so count as zero from some 1e-7 to 1e-5 of the largest.
+roots of s, so count as zero below some 1e-7 to 1e-5 of the largest. Just above the cut-off rounding shows: weights are
+right to some eps s_1 / ridge.
 
 *Leaving one out.* Without sample i, but with the same penalty n ridge/2 |W|^2 on the sum, the fit misses e_{y_i} by its
 residual over 1 - h_i, where h is the diagonal of the hat matrix (Golub, Heath & Wahba 1979; exact, with the bias):
@@ -123,7 +124,7 @@ def best_left_out(path: Sequence[RidgeFit]) -> RidgeFit:
         path: Fits of one label set.
 
     Returns:
-        One of them, of equals the one with the largest ridge; without any left-out error the one with the largest ridge.
+        One of them; of equals, or of those without a left-out error if there are no others, the largest ridge.
     """
     infinite = float("inf")
     return min(path, key=lambda fit: (infinite if fit.left_out_error is None else fit.left_out_error, -fit.ridge))
@@ -215,7 +216,7 @@ def _dual(data: _Centred) -> _Spectrum:
 def _leave_one_out(
     data: _Centred, spectrum: _Spectrum, inverse: Float[Tensor, "r q"], weight: Float[Tensor, "d q k c"]
 ) -> tuple[Float[Tensor, "q k"], Float[Tensor, "q k"], Int[Tensor, "q k"]]:
-    """Half the mean squared error of the fits and of those without each sample (inf: unknown), and how many are right."""
+    """Half the mean squared error of the fits; of those without each sample (inf: unknown), and how many are right."""
     shape = weight.shape[1:]
     loss, error = weight.new_zeros(shape[:2]), weight.new_zeros(shape[:2])
     correct = torch.zeros(shape[:2], dtype=torch.long, device=weight.device)

@@ -276,7 +276,7 @@ def test_projection_does_not_depend_on_the_memory_it_takes(block: int, monkeypat
 
 @pytest.mark.parametrize("name", NAMES)
 def test_autocast_does_not_round_the_features(name: str) -> None:
-    """Under autocast, as in mixed-precision training, the features of a float32 activation are what they are without."""
+    """Under autocast, as in mixed-precision training, the features of a float32 activation are not rounded."""
     activation = _activation(5, 4, 7, 7)
     expected = reduction(name, 10)(activation)
     with torch.autocast("cpu", dtype=torch.bfloat16):

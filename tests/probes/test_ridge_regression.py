@@ -38,6 +38,10 @@ def _theirs(features: Tensor, labels: Tensor, strength: float) -> tuple[Array, A
     return fitted.coef_.T, fitted.intercept_
 
 
+def _fits(features: Tensor, labels: Tensor) -> list[RidgeFit]:
+    return [fit for path in fit_ridge(features, labels, 4, RIDGES) for fit in path]
+
+
 def _residual(fit: RidgeFit, features: Tensor, labels: Tensor) -> Array:
     ours: Array = (fit.logits(features).double() - torch.eye(4).double()[labels]).numpy()
     return ours
@@ -70,12 +74,14 @@ def test_ridge_0_is_the_solution_of_smallest_norm(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_small_ridges_lead_to_ridge_0(name: str) -> None:
-    """The weights tend to those of ridge 0, the nearer the smaller the ridge, down to ridges that float64 cannot see."""
+    """The weights tend to those of ridge 0, the nearer the smaller the ridge, until rounding: some eps s_1 / ridge."""
     features, labels = _problem(name)
-    [path, _] = fit_ridge(features, labels, 4, [0.0, 1e-3, 1e-5, 1e-7, 1e-9, 1e-12, 1e-15, 1e-18])
+    ridges = [0.0, 1e-3, 1e-5, 1e-7, 1e-9, 1e-11, 1e-15, 1e-18]
+    [path, _] = fit_ridge(features, labels, 4, ridges)
     distances = [float((fit.weight - path[0].weight).norm() / path[0].weight.norm()) for fit in path[1:]]
-    assert distances[0] > distances[1] > distances[2] > distances[3]
-    assert max(distances[3:]) < 1e-5
+    assert distances[0] > distances[1] > distances[2]
+    assert max(distances[3:5]) < 1e-4
+    assert max(distances[5:]) < 1e-9
     norms = [float(fit.weight.norm()) for fit in path[1:]]
     assert norms[0] < norms[1] < norms[2]
 
@@ -158,9 +164,9 @@ def test_choice_without_a_left_out_error_is_the_largest_ridge() -> None:
 def test_blocks_do_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read a few rows or columns at a time the result is the same."""
     features, labels = _problem(name)
-    whole = fit_ridge(features, labels, 4, RIDGES)
+    whole = _fits(features, labels)
     monkeypatch.setattr(ridge_regression, "ENTRIES", 100)
-    for ours, theirs in zip(sum(fit_ridge(features, labels, 4, RIDGES), []), sum(whole, []), strict=True):
+    for ours, theirs in zip(_fits(features, labels), whole, strict=True):
         torch.testing.assert_close(ours.weight, theirs.weight)
         torch.testing.assert_close(ours.bias, theirs.bias)
         assert ours.objective == pytest.approx(theirs.objective)
@@ -173,11 +179,7 @@ def test_blocks_do_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_narrow_types_are_solved_in_float64(name: str, dtype: torch.dtype) -> None:
     """Features in 16 or 32 bits give, in float32, the weights that the same numbers give in float64."""
     features, labels = _problem(name, dtype)
-    for ours, theirs in zip(
-        sum(fit_ridge(features, labels, 4, RIDGES), []),
-        sum(fit_ridge(features.double(), labels, 4, RIDGES), []),
-        strict=True,
-    ):
+    for ours, theirs in zip(_fits(features, labels), _fits(features.double(), labels), strict=True):
         assert ours.weight.dtype == ours.bias.dtype == torch.float32
         torch.testing.assert_close(ours.weight, theirs.weight.float())
         assert ours.objective == pytest.approx(theirs.objective)
