@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,15 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
+from stratoscope.callbacks.layer_measures import (
+    CONTROL,
+    MEASURES,
+    SIMILAR,
+    Row,
+    compare_layers,
+    measure_layer,
+    write_measures,
+)
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.progress import tracked
 from stratoscope.callbacks.separability_figure import draw_separability
@@ -26,13 +34,14 @@ from stratoscope.probes import (
     Separability,
     Shard,
     Tap,
-    average_pool,
+    control_labels,
     find_taps,
     frozen,
     read_features,
     select_taps,
     separability,
 )
+from stratoscope.probes import reduction as named_reduction
 
 TRAIN, TRUE, GIVEN = "train", "true_label", "given_label"
 
@@ -52,7 +61,9 @@ class LinearProbes(Callback):
     Args:
         taps: Layers to probe: 'natural' (the points the network names itself, else all), 'all', names as in
             `named_modules()`, globs such as '*.relu*', or a list of these.
-        width: Most features per layer; wider layers are average-pooled. None keeps all.
+        width: Most features per layer; wider layers are reduced to it. None keeps all.
+        reduction: How: average_pool, channel_means, feature_subset (Alain & Bengio's random features),
+            random_projection or none.
         ridge: Strength of the L2 penalty ridge/2 |W|^2 on standardised features, beside the mean cross-entropy; or
             several, which share every read of the features. The table has all of them; picture and summary show, for
             each layer, the one with the smallest loss on the held-out samples, or else the first.
@@ -62,13 +73,16 @@ class LinearProbes(Callback):
             own in the table.
         train_samples: Size of the random part of the training set that probes are fitted on; None takes all of it.
         tolerance: How far from the optimum a fit may be, in nats: the duality gap at which it counts as converged.
-        seed: Decides the random part of the training set.
+        seed: Decides the random parts: of the training set, of the features, and control labels.
+        measures: What else to ask of every layer, into measures.csv: neighbours, rank, collapse, control, similarity
+            (see `measure_layer` and `compare_layers`).
     """
 
     def __init__(
         self,
         taps: str | list[str] = "natural",
         width: int | None = 1024,
+        reduction: str = "average_pool",
         ridge: float | list[float] = 1e-3,
         held_out: int = 0,
         every_n_epochs: int = 1,
@@ -76,6 +90,7 @@ class LinearProbes(Callback):
         train_samples: int | None = None,
         tolerance: float = 1e-6,
         seed: int = 0,
+        measures: list[str] | None = None,
     ) -> None:
         for name, value in {"width": width, "every_n_epochs": every_n_epochs, "train_samples": train_samples}.items():
             if value is not None and value < 1:
@@ -94,6 +109,12 @@ class LinearProbes(Callback):
         self.taps, self.width, self.tolerance, self.held_out = taps, width, tolerance, held_out
         self.every_n_epochs, self.epochs = every_n_epochs, epochs
         self.train_samples, self.seed = train_samples, seed
+        self.reduction, self.reduce = reduction, named_reduction(reduction, width, seed)
+        self.measures = measures or []
+        for name in self.measures:
+            if name not in MEASURES:
+                raise ValueError(f"measures must be of {', '.join(MEASURES)}; got {name}")
+        self.measured: list[Row] = []
         self.table = ProbeTable()
         self.weights: dict[str, Tensor] = {}  # of the last fits, to start the next ones from
         self._stored_epoch = 0
@@ -114,7 +135,7 @@ class LinearProbes(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe the untrained network."""
         if trainer.global_step == 0:
-            self.table, self.weights = ProbeTable(), {}
+            self.table, self.weights, self.measured = ProbeTable(), {}, []
             if self.due(0):
                 self.probe(trainer, pl_module, 0)
 
@@ -126,7 +147,7 @@ class LinearProbes(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe a stored network (`validate`)."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self.table, self.weights = ProbeTable(), {}  # not those that the checkpoint remembers
+            self.table, self.weights, self.measured = ProbeTable(), {}, []  # not those that the checkpoint remembers
             self.probe(trainer, pl_module, self._stored_epoch)
             self._print(trainer)
 
@@ -151,7 +172,13 @@ class LinearProbes(Callback):
             data = {split: self._read(trainer, pl_module, taps, shard, split, part) for split, part in sets.items()}
         labels = {split: _labels(shard, data[split], len(part.indices)) for split, part in sets.items()}
         kinds = [TRUE] if bool((labels[TRAIN][TRUE] == labels[TRAIN][GIVEN]).all()) else [TRUE, GIVEN]
-        mine: dict[int, tuple[list[Separability], Tensor | None]] = {}
+        if "control" in self.measures:
+            for split, part in labels.items():
+                counts = torch.bincount(labels[TRAIN][TRUE]).tolist()
+                control = control_labels(len(part[TRUE]), counts, self.seed + (split != TRAIN))
+                part[CONTROL] = control.to(part[TRUE].device)
+            kinds.append(CONTROL)
+        mine: dict[int, _Result] = {}
         for item, tap in enumerate(tracked(trainer, taps, f"epoch {epoch}: fitting probes")):
             rows = {split: shard.gather(data[split].pop(tap.name), len(sets[split].indices), item) for split in sets}
             if shard.owns(item):
@@ -162,8 +189,10 @@ class LinearProbes(Callback):
                 }
                 mine[item] = self._fit(tap.name, layer)
         results = shard.share(mine)
-        self.weights = {taps[item].name: weights for item, (_, weights) in results.items() if weights is not None}
-        self.table.put(epoch, {tap.name: (tap.width, results[item][0]) for item, tap in enumerate(taps)})
+        self.weights = {taps[item].name: one.weights for item, one in results.items() if one.weights is not None}
+        self.table.put(epoch, {tap.name: (tap.width, results[item].scores) for item, tap in enumerate(taps)})
+        if self.measures:
+            self._note(epoch, {tap.name: results[item] for item, tap in enumerate(taps)})
         self._publish(trainer, epoch)
         rank_zero_info(f"probes, epoch {epoch}: {self.table.summary(epoch)} ({time.monotonic() - began:.0f} s)")
 
@@ -172,12 +201,11 @@ class LinearProbes(Callback):
     ) -> dict[str, Tensor]:
         """Features of this process's share of a set by tap, and its labels as `true_label` and `given_label`."""
         names = [tap.name for tap in taps]
-        reduce = partial(average_pool, width=self.width)
         pieces: dict[str, list[Tensor]] = {}
         mine = shard.blocks(part.indices)
         for batch in tracked(trainer, _blocks(part.loader, mine or [part.indices[:1]]), f"reading {split} features"):
             fields = _moved(trainer, batch)
-            features = read_features(module, module, fields["image"], names, reduce)
+            features = read_features(module, module, fields["image"], names, self.reduce)
             for name, rows in {**features, TRUE: fields[TRUE], GIVEN: fields[GIVEN]}.items():
                 pieces.setdefault(name, []).append(rows)
         return {name: torch.cat(rows)[: None if mine else 0] for name, rows in pieces.items()}
@@ -211,8 +239,8 @@ class LinearProbes(Callback):
             sets[split] = _Set(loader, indices[:100] if quick else indices)
         return sets
 
-    def _fit(self, tap: str, sets: dict[str, LabelledFeatures]) -> tuple[list[Separability], Tensor | None]:
-        """Fit and score the probes of one layer, from where the last ones ended."""
+    def _fit(self, tap: str, sets: dict[str, LabelledFeatures]) -> "_Result":
+        """Fit and score the probes of one layer, from where the last ones ended, and measure what else is asked."""
         labels = [label for part in sets.values() for label in part.labels.values()]
         classes = 1 + max(int(label.max()) for label in labels)
         start = self.weights.get(tap)
@@ -220,7 +248,23 @@ class LinearProbes(Callback):
         if start is not None and start.shape != (problems, sets[TRAIN].features.shape[1] + 1, classes):
             start = None
         rows, weights = separability(sets[TRAIN], sets, classes, self.ridges, self.tolerance, start)
-        return rows, None if weights is None else weights.cpu()
+        measured = measure_layer(self.measures, sets, rows, classes) if weights is not None else []
+        held_out = next((part.features for split, part in sets.items() if split not in {TRAIN, HELD_OUT}), None)
+        sample = held_out[:SIMILAR].cpu() if "similarity" in self.measures and held_out is not None else None
+        return _Result(rows, None if weights is None else weights.cpu(), measured, sample)
+
+    def _note(self, epoch: int, results: dict[str, "_Result"]) -> None:
+        """File an epoch's measures."""
+        splits = [split for split in self.table.unique("split") if split not in {TRAIN, HELD_OUT}]
+        fine = {
+            layer: one.sample for layer, one in results.items() if one.sample is not None and one.weights is not None
+        }
+        similar = compare_layers(fine, splits[0]) if fine else {}
+        self.measured = [row for row in self.measured if row["epoch"] != epoch]
+        for layer, one in results.items():
+            rows = [*one.measured, *similar.get(layer, [])]
+            self.measured += [{"epoch": epoch, "layer": layer, **row} for row in rows]
+        self.measured.sort(key=lambda row: row["epoch"])
 
     def _publish(self, trainer: Trainer, epoch: int) -> None:
         """Write table and picture, and pass them to the loggers."""
@@ -228,6 +272,8 @@ class LinearProbes(Callback):
         if not trainer.is_global_zero:
             return
         self.table.write(folder / "probes.csv")
+        if self.measures:
+            write_measures(self.measured, folder / "measures.csv")
         draw_separability(self.table, folder / "separability.png")
         accuracies = {
             f"probe/{row['labels']}/{row['split']}/{row['layer']}": row["accuracy"]
@@ -245,19 +291,21 @@ class LinearProbes(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Results and weights so far, and what they depend on, as plain values and tensors."""
-        return {"rows": self.table.rows, "weights": self.weights, "settings": self._settings()}
+        rows = {"rows": self.table.rows, "measured": self.measured}
+        return {**rows, "weights": self.weights, "settings": self._settings()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from an earlier state; results of other settings do not belong into this table."""
         if state_dict.get("settings") == self._settings():
             self.table, self.weights = ProbeTable(state_dict["rows"]), state_dict["weights"]
+            self.measured = list(state_dict["measured"])
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note how many epochs a stored network was trained for."""
         self._stored_epoch = finished_epochs(checkpoint)
 
     def _settings(self) -> dict[str, Any]:
-        names = ("taps", "width", "ridges", "held_out", "tolerance", "train_samples", "seed")
+        names = ("taps", "width", "ridges", "held_out", "reduction", "tolerance", "train_samples", "seed", "measures")
         return {name: getattr(self, name) for name in names}
 
 
@@ -265,6 +313,14 @@ def finished_epochs(checkpoint: dict[str, Any]) -> int:
     """Number of epochs of training behind a Lightning checkpoint; 0 for weights without a history."""
     progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {})
     return int(progress.get("current", {}).get("processed", 0))
+
+
+@dataclass(frozen=True)
+class _Result:
+    scores: list[Separability]
+    weights: Tensor | None
+    measured: list[Row]
+    sample: Tensor | None  # features of some test samples, to compare layers on
 
 
 @dataclass(frozen=True)

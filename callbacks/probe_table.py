@@ -55,7 +55,7 @@ class ProbeTable:
         """
         splits = self.unique("split")
         held_out = next((split for split in splits if split not in {"train", HELD_OUT}), "train")
-        return [(kind, "train" if kind == "given_label" else held_out) for kind in self.unique("labels")]
+        return [(kind, held_out if kind == "true_label" else "train") for kind in self.unique("labels")]
 
     def write(self, file: Path) -> None:
         """Write the table as CSV, whole or not at all."""

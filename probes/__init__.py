@@ -1,30 +1,55 @@
 """Instruments: what can be measured on a frozen network. Pure PyTorch: no Lightning, no files, no logging."""
 
+from stratoscope.probes.bands import bootstrap_band
+from stratoscope.probes.collapse import NeuralCollapse, neural_collapse
+from stratoscope.probes.comparison import Comparison, compare
+from stratoscope.probes.control import control_labels, selectivity
 from stratoscope.probes.interval import wilson
 from stratoscope.probes.isolation import frozen
 from stratoscope.probes.logistic import LogisticFit, fit_logistic
+from stratoscope.probes.neighbours import neighbour_accuracy
 from stratoscope.probes.probing import probe
-from stratoscope.probes.reduction import average_pool
+from stratoscope.probes.rank import effective_rank, participation_ratio, spectrum
+from stratoscope.probes.reduction import Reduction, average_pool, reduction
+from stratoscope.probes.ridge_regression import RidgeFit, best_left_out, fit_ridge
 from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separability, separability
 from stratoscope.probes.sharding import Shard
+from stratoscope.probes.similarity import linear_cka
 from stratoscope.probes.standardisation import Standardisation
 from stratoscope.probes.taps import Tap, find_taps, read_features, select_taps
 
 __all__ = [
     "HELD_OUT",
+    "Comparison",
     "LabelledFeatures",
     "LogisticFit",
+    "NeuralCollapse",
+    "Reduction",
+    "RidgeFit",
     "Separability",
     "Shard",
     "Standardisation",
     "Tap",
     "average_pool",
+    "best_left_out",
+    "bootstrap_band",
+    "compare",
+    "control_labels",
+    "effective_rank",
     "find_taps",
     "fit_logistic",
+    "fit_ridge",
     "frozen",
+    "linear_cka",
+    "neighbour_accuracy",
+    "neural_collapse",
+    "participation_ratio",
     "probe",
     "read_features",
+    "reduction",
     "select_taps",
+    "selectivity",
     "separability",
+    "spectrum",
     "wilson",
 ]

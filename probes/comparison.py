@@ -78,9 +78,9 @@ def _newcombe(e: int, f: int, g: int, h: int) -> tuple[float, float]:
     p1, p2 = (e + f) / n, (e + g) / n
     (l1, u1), (l2, u2) = wilson(e + f, n), wilson(e + g, n)
     margins = (e + f) * (g + h) * (e + g) * (f + h)
-    association = e * h - f * g
+    association = float(e * h - f * g)
     if association > 0:
-        association = max(association - n / 2, 0)  # the continuity correction that makes method 8 method 10
+        association = max(association - n / 2, 0.0)  # the continuity correction that makes method 8 method 10
     phi = association / sqrt(margins) if margins else 0.0
     below = (p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2
     above = (u1 - p1) ** 2 - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) ** 2

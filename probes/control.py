@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 
-def control_labels(n: int, frequencies: Sequence[float], seed: int) -> Int[Tensor, " n"]:
+def control_labels(n: int, frequencies: Sequence[int | float], seed: int) -> Int[Tensor, " n"]:
     """Draw a random label for each of n inputs, once and for all: the control task of a classification.
 
     A control task has the inputs and the frequencies of classes of the real one, but the label of an input says nothing

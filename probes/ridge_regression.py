@@ -89,7 +89,7 @@ def fit_ridge(
             finite.
     """
     _check(features, labels, classes, ridges)
-    data = _Centred(features, labels.long(), classes)
+    data = _Centred(features, labels.long(), classes, len(ridges))
     n, d = features.shape
     spectrum = _dual(data) if d > n else _primal(data)
     s = spectrum.eigenvalues.clamp(min=0)
@@ -149,17 +149,18 @@ def _block(length: int) -> int:
 class _Centred:
     """The features without their mean, and the one-hot labels without theirs, a block at a time."""
 
-    def __init__(self, features: Tensor, labels: Tensor, classes: int) -> None:
+    def __init__(self, features: Tensor, labels: Tensor, classes: int, ridges: int) -> None:
         self.x, self.y, self.classes = features, labels, classes
         self.n, self.d = features.shape
+        self.block = _block(max(self.d, len(labels) * classes * ridges))  # predictions may be wider than the features
         self.mean = torch.stack([x.double().sum(0) for x in features.split(_block(self.d))]).sum(0) / self.n
         counts = torch.stack([torch.bincount(y, minlength=classes) for y in labels])
         self.shares = counts.double().flatten() / self.n  # kc
 
     def rows(self) -> Iterator[tuple[slice, Float[Tensor, "b d"]]]:
         """The features, a block of rows at a time."""
-        for start in range(0, self.n, _block(self.d)):
-            place = slice(start, start + _block(self.d))
+        for start in range(0, self.n, self.block):
+            place = slice(start, start + self.block)
             yield place, self.x[place].double() - self.mean
 
     def columns(self) -> Iterator[tuple[slice, Float[Tensor, "n b"]]]:

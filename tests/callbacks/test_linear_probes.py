@@ -353,3 +353,56 @@ def test_held_out_samples_choose_the_ridge(tmp_path: Path) -> None:
     assert {row["ridge"] for row in found if row["chosen"] == "True"} == {min(loss, key=lambda ridge: loss[ridge])}
     with pytest.raises(ValueError, match="cannot take 100 training and 5000 held-out samples from"):
         fit(tmp_path, LinearProbes("input", train_samples=100, held_out=5000, epochs=[0]))
+
+
+def test_measures_come_into_a_table_of_their_own(tmp_path: Path) -> None:
+    """Every measure asked for has rows for every layer; probes of control labels are fitted beside the others."""
+    everything = ["neighbours", "rank", "collapse", "control", "similarity"]
+    fit(tmp_path, LinearProbes("all", measures=everything, epochs=[0, 2]))
+    with (tmp_path / "measures.csv").open(newline="") as text:
+        found = list(csv.DictReader(text))
+    layers = {row["layer"] for row in rows(tmp_path)}
+    expected = {"neighbour_accuracy", "effective_rank", "participation_ratio", "nc1", "nc2_norms", "nc2_angles"}
+    for layer in layers:
+        assert expected | {"selectivity"} <= {row["measure"] for row in found if row["layer"] == layer}
+    assert {row["epoch"] for row in found} == {"0", "2"}
+    assert all(np.isfinite(float(row["value"])) for row in found)
+    assert {row["labels"] for row in rows(tmp_path)} == {"true_label", "control_label"}
+    pairs = [row for row in found if row["measure"].startswith("cka with ") and row["epoch"] == "0"]
+    assert len(pairs) == len(layers) * (len(layers) - 1) // 2
+    probes = {(row["epoch"], row["layer"], row["labels"], row["split"]): row["accuracy"] for row in rows(tmp_path)}
+    for row in found:
+        if row["measure"] == "selectivity":
+            own, control = (probes[row["epoch"], row["layer"], k, "train"] for k in ("true_label", "control_label"))
+            assert float(row["value"]) == pytest.approx(float(own) - float(control))
+
+
+@pytest.mark.parametrize("measures", [None, ["rank", "similarity", "control"]])
+def test_measures_change_neither_training_nor_probes(tmp_path: Path, measures: list[str] | None) -> None:
+    """Weights and the rows of the true labels are what they are without measures."""
+    weights, draw = fit(tmp_path / "with", LinearProbes("all", measures=measures, epochs=[1]))
+    plain_weights, plain_draw = fit(tmp_path / "without", LinearProbes("all", epochs=[1]))
+    assert torch.equal(draw, plain_draw)
+    assert all(torch.equal(value, plain_weights[name]) for name, value in weights.items())
+    true = [row for row in rows(tmp_path / "with") if row["labels"] == "true_label"]
+    assert [row["correct"] for row in true] == [row["correct"] for row in rows(tmp_path / "without")]
+
+
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("average_pool", 4), ("feature_subset", 4), ("random_projection", 4), ("none", None)],
+)
+def test_wide_layers_are_reduced_as_asked(tmp_path: Path, name: str, features: int | None) -> None:
+    """The table has the width before and the number of features after."""
+    fit(tmp_path, LinearProbes("input", width=4, reduction=name, epochs=[0]))
+    assert {int(row["features"]) for row in rows(tmp_path)} == {features or int(rows(tmp_path)[0]["width"])}
+
+
+def test_unknown_measures_and_reductions_are_refused() -> None:
+    """The message names what there is."""
+    with pytest.raises(
+        ValueError, match="measures must be of neighbours, rank, collapse, control, similarity; got cka"
+    ):
+        LinearProbes(measures=["cka"])
+    with pytest.raises(ValueError, match="unknown reduction 'pool': choose one of none, average_pool"):
+        LinearProbes(reduction="pool")

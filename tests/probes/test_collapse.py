@@ -18,11 +18,16 @@ def _draw(n: int, d: int, seed: int = 0) -> Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def _rotation(d: int, seed: int) -> Tensor:
+    q: Tensor = torch.linalg.qr(_draw(d, d, seed)).Q
+    return q
+
+
 def _simplex(classes: int, d: int) -> Tensor:
     """The corners of a regular simplex around the origin, rotated."""
     corners = torch.eye(classes, d, dtype=torch.float64)
     corners[:, :classes] -= 1 / classes
-    return corners @ torch.linalg.qr(_draw(d, d, seed=9)).Q
+    return corners @ _rotation(d, seed=9)
 
 
 def _clusters(d: int = 8, spread: float = 0.7) -> tuple[Tensor, Tensor]:
@@ -82,7 +87,7 @@ def test_rotation_shift_scale_and_order_do_not_matter() -> None:
     """Features moved, turned and stretched, with the classifier turned alike, have the same collapse."""
     features, labels = _clusters()
     weight, logits = _draw(CLASSES, 8, seed=3), _draw(len(labels), CLASSES, seed=4)
-    rotation = torch.linalg.qr(_draw(8, 8, seed=6)).Q
+    rotation = _rotation(8, seed=6)
     moved = 1e3 * (features @ rotation).flip(0) - 50
     expected = neural_collapse(features, labels, CLASSES, weight, logits)
     found = neural_collapse(moved, labels.flip(0), CLASSES, weight @ rotation, logits.flip(0))

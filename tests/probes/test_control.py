@@ -13,7 +13,7 @@ from stratoscope.probes.control import control_labels, selectivity
 
 
 @pytest.mark.parametrize("frequencies", [[1.0] * 10, [5, 1, 0, 3], [0, 0.25, 0.75, 0], [1]])
-def test_labels_come_as_often_as_their_class(frequencies: list[float]) -> None:
+def test_labels_come_as_often_as_their_class(frequencies: list[int | float]) -> None:
     """Counts of 20,000 labels fit the frequencies by a chi-squared test; classes of frequency 0 never come."""
     counts = torch.bincount(control_labels(20_000, frequencies, seed=0), minlength=len(frequencies))
     assert len(counts) == len(frequencies)
@@ -69,7 +69,7 @@ def test_global_generators_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("frequencies", [[], [0, 0], [1, -1], [1, float("nan")], [1, float("inf")]])
-def test_impossible_frequencies_are_refused(frequencies: list[float]) -> None:
+def test_impossible_frequencies_are_refused(frequencies: list[int | float]) -> None:
     """No classes, only empty ones, negative and infinite frequencies are errors."""
     with pytest.raises(ValueError, match="frequencies must be finite, from 0 and not all 0"):
         control_labels(10, frequencies, seed=0)
