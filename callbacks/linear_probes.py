@@ -169,6 +169,10 @@ class LinearProbes(Callback):
         with frozen(pl_module), trainer.precision_plugin.forward_context():
             sample = _moved(trainer, next(iter(_blocks(sets[TRAIN].loader, [sets[TRAIN].indices[:2]]))))
             taps = select_taps(self.taps, find_taps(pl_module, pl_module, sample["image"]))
+            if not self.table.rows:
+                self._say_plan(
+                    read_features(pl_module, pl_module, sample["image"], _names(taps), self.reduce), taps, sets
+                )
             data = {split: self._read(trainer, pl_module, taps, shard, split, part) for split, part in sets.items()}
         labels = {split: _labels(shard, data[split], len(part.indices)) for split, part in sets.items()}
         kinds = [TRUE] if bool((labels[TRAIN][TRUE] == labels[TRAIN][GIVEN]).all()) else [TRUE, GIVEN]
@@ -196,11 +200,20 @@ class LinearProbes(Callback):
         self._publish(trainer, epoch)
         rank_zero_info(f"probes, epoch {epoch}: {self.table.summary(epoch)} ({time.monotonic() - began:.0f} s)")
 
+    def _say_plan(self, features: dict[str, Tensor], taps: Sequence[Tap], sets: dict[str, "_Set"]) -> None:
+        """Say before the first fit what will be kept, and which layers are not probed in full."""
+        row = sum(rows[0].numel() * rows.element_size() for rows in features.values())
+        size = row * sum(len(part.indices) for part in sets.values()) / 2**30
+        cut = [f"{tap.name} {tap.width:,} to {len(features[tap.name][0]):,}" for tap in taps]
+        cut = [text for text, tap in zip(cut, taps, strict=True) if len(features[tap.name][0]) < tap.width]
+        reduced = f"; {self.reduction} reduces {', '.join(cut)}" if cut else ""
+        rank_zero_info(f"probing {len(taps)} layers, {size:.2f} GiB of features{reduced}")
+
     def _read(
         self, trainer: Trainer, module: LightningModule, taps: Sequence[Tap], shard: Shard, split: str, part: "_Set"
     ) -> dict[str, Tensor]:
         """Features of this process's share of a set by tap, and its labels as `true_label` and `given_label`."""
-        names = [tap.name for tap in taps]
+        names = _names(taps)
         pieces: dict[str, list[Tensor]] = {}
         mine = shard.blocks(part.indices)
         for batch in tracked(trainer, _blocks(part.loader, mine or [part.indices[:1]]), f"reading {split} features"):
@@ -250,16 +263,15 @@ class LinearProbes(Callback):
         rows, weights = separability(sets[TRAIN], sets, classes, self.ridges, self.tolerance, start)
         measured = measure_layer(self.measures, sets, rows, classes) if weights is not None else []
         held_out = next((part.features for split, part in sets.items() if split not in {TRAIN, HELD_OUT}), None)
-        sample = held_out[:SIMILAR].cpu() if "similarity" in self.measures and held_out is not None else None
+        asked = "similarity" in self.measures and weights is not None
+        sample = held_out[:SIMILAR].cpu() if asked and held_out is not None else None
         return _Result(rows, None if weights is None else weights.cpu(), measured, sample)
 
     def _note(self, epoch: int, results: dict[str, "_Result"]) -> None:
         """File an epoch's measures."""
         splits = [split for split in self.table.unique("split") if split not in {TRAIN, HELD_OUT}]
-        fine = {
-            layer: one.sample for layer, one in results.items() if one.sample is not None and one.weights is not None
-        }
-        similar = compare_layers(fine, splits[0]) if fine else {}
+        samples = {layer: one.sample for layer, one in results.items() if one.sample is not None}
+        similar = compare_layers(samples, splits[0]) if samples else {}
         self.measured = [row for row in self.measured if row["epoch"] != epoch]
         for layer, one in results.items():
             rows = [*one.measured, *similar.get(layer, [])]
@@ -327,6 +339,10 @@ class _Result:
 class _Set:
     loader: DataLoader[Any]
     indices: list[int]
+
+
+def _names(taps: Sequence[Tap]) -> list[str]:
+    return [tap.name for tap in taps]
 
 
 def _training_loader(trainer: Trainer) -> Any:

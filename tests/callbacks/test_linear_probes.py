@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, SubsetRandomSam
 from stratoscope.callbacks import LinearProbes
 from stratoscope.datamodules import Digits, RandomLabels
 from stratoscope.models import MLP
-from stratoscope.probes import LabelledFeatures, Separability, average_pool, separability
+from stratoscope.probes import LabelledFeatures, average_pool, separability
 
 
 class Somebody(LightningModule):
@@ -107,7 +107,7 @@ class FailingProbes(LinearProbes):
 
     failures = 0
 
-    def _fit(self, tap: str, sets: dict[str, LabelledFeatures]) -> tuple[list[Separability], Tensor | None]:
+    def _fit(self, tap: str, sets: dict[str, LabelledFeatures]) -> Any:
         raise RuntimeError("in the middle")
 
     def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
@@ -366,7 +366,7 @@ def test_measures_come_into_a_table_of_their_own(tmp_path: Path) -> None:
     for layer in layers:
         assert expected | {"selectivity"} <= {row["measure"] for row in found if row["layer"] == layer}
     assert {row["epoch"] for row in found} == {"0", "2"}
-    assert all(np.isfinite(float(row["value"])) for row in found)
+    assert all(math.isfinite(float(row["value"])) for row in found)
     assert {row["labels"] for row in rows(tmp_path)} == {"true_label", "control_label"}
     pairs = [row for row in found if row["measure"].startswith("cka with ") and row["epoch"] == "0"]
     assert len(pairs) == len(layers) * (len(layers) - 1) // 2
@@ -400,9 +400,7 @@ def test_wide_layers_are_reduced_as_asked(tmp_path: Path, name: str, features: i
 
 def test_unknown_measures_and_reductions_are_refused() -> None:
     """The message names what there is."""
-    with pytest.raises(
-        ValueError, match="measures must be of neighbours, rank, collapse, control, similarity; got cka"
-    ):
+    with pytest.raises(ValueError, match=r"measures must be of neighbours, rank, .*; got cka"):
         LinearProbes(measures=["cka"])
     with pytest.raises(ValueError, match="unknown reduction 'pool': choose one of none, average_pool"):
         LinearProbes(reduction="pool")

@@ -351,3 +351,31 @@ def test_empty_features_are_refused(n: int, d: int) -> None:
     """No samples, or no features, are refused, naming the shape."""
     with pytest.raises(ValueError, match=rf"no features to fit: shape \({n}, {d}\)"):
         fit_logistic(torch.zeros(n, d), torch.zeros(1, n, dtype=torch.long), 2, 1e-3)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_random_problems_are_solved(seed: int) -> None:
+    """In float64, within 1e-8 of scikit-learn's optimum: samples, widths, classes, ridges and scales at random."""
+    generator = np.random.default_rng(seed)
+    n, d, classes = int(generator.integers(20, 120)), int(generator.integers(1, 25)), int(generator.integers(2, 6))
+    ridge = float(10 ** generator.uniform(-4, 0))
+    x = generator.normal(size=(n, d)) * 10 ** generator.uniform(-1, 1, size=d)
+    x -= x.mean(0)
+    y = np.concatenate([np.arange(classes), generator.integers(0, classes, n - classes)])
+    (fit,) = fit_logistic(torch.from_numpy(x), torch.from_numpy(y)[None], classes, ridge, tolerance=1e-8)
+    assert fit.converged
+    assert 0 <= fit.gap + 1e-12
+    strength = 1 / (n * ridge) if classes > 2 else 2 / (n * ridge)  # of two classes it fits one column, w = w_2 - w_1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        oracle = LogisticRegression(C=strength, tol=1e-10, max_iter=20_000).fit(x, y)
+    weight, bias = oracle.coef_.T, oracle.intercept_
+    if classes == 2:
+        weight, bias = np.hstack([-weight, weight]) / 2, np.hstack([-bias, bias]) / 2
+    logits = x @ weight + bias
+    theirs = (logsumexp(logits, axis=1) - logits[np.arange(n), y]).mean() + ridge / 2 * (weight**2).sum()
+    assert abs(fit.objective - theirs) <= 2e-8
+    margins = np.sort(logits, axis=1)
+    clear = margins[:, -1] - margins[:, -2] > 1e-2
+    ours = fit.logits(torch.from_numpy(x)).argmax(1).numpy()
+    assert (ours == logits.argmax(1))[clear].all()
