@@ -397,10 +397,8 @@ def _line_search(
     labelled = change.gather(1, problem.y[:, None])[:, 0].mean(1)
     step = torch.where(first < 0, 1.0, 0.0).to(first)
     low, high = torch.zeros_like(step), torch.full_like(step, torch.inf)
-    for trial in range(TRIALS + 1):
-        p = torch.addcmul(logits, step[:, None, None], change).softmax(1)
-        if trial == TRIALS:
-            break
+    p = torch.addcmul(logits, step[:, None, None], change).softmax(1)
+    for _ in range(TRIALS):
         weighted = p * change
         mean = weighted.sum(1)
         slope = mean.mean(1) - labelled + offset + step * penalty
@@ -414,4 +412,5 @@ def _line_search(
         inside = (newton > low) & (newton < high)
         midway = torch.where(high.isinf(), 4 * step, (low + high) / 2)
         step = torch.where(searching, torch.where(inside, newton.clamp(max=10 * step.clamp(min=1e-3)), midway), step)
+        p = torch.addcmul(logits, step[:, None, None], change).softmax(1)
     return step, p

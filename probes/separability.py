@@ -93,7 +93,7 @@ def separability(
         One row per (label kind, ridge, set), and the weights. Features that cannot be fitted give rows that say why in
         `failed`, and no weights.
     """
-    ridges = [ridge] if isinstance(ridge, float) else list(ridge)
+    ridges = list(ridge) if isinstance(ridge, Sequence) else [ridge]
     kinds = list(fitted_on.labels)
     problems = [(kind, strength) for kind in kinds for strength in ridges]
     for split, data in scored_on.items():
