@@ -24,7 +24,7 @@ Axes: k problems, n rows, d features, e = d + 1 with the bias last, c classes. L
 over an axis that is not the last is one vectorised pass, some twenty times faster than over ten neighbouring numbers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -32,8 +32,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from stratoscope.probes.products import ROWS, moments, times
+
 HISTORY = 12  # pairs kept by L-BFGS
-ROWS = 1000  # rows of features read at a time: they stay in the cache while they are converted and multiplied
 SAMPLE = 8192  # rows the preconditioner is made from, or twice the features if these are more
 WIDE = 4096  # features above which it is made from WIDE_SAMPLE rows, without a matrix (d, d)
 WIDE_SAMPLE = 2048
@@ -184,29 +185,14 @@ class _Problem:
         """The same problems in float64."""
         return _Problem(self.x, self.y, self.classes, self.ridge64, torch.float64)
 
-    def rows(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-        """The features, a block of rows at a time."""
-        for start in range(0, self.n, ROWS):
-            place = slice(start, start + ROWS)
-            yield place, self.x[place].to(dtype)
-
     def product(self, theta: Float[Tensor, "k e c"]) -> Float[Tensor, "k c n"]:
         """X'theta: the logits of parameters theta, or their change along a direction theta."""
         weight = theta[:, :-1].mT.reshape(-1, self.x.shape[1])  # kc d
-        logits = weight.new_empty(len(weight), self.n)
-        for place, rows in self.rows(weight.dtype):
-            logits[:, place] = weight @ rows.T
-        return logits.view(len(theta), self.classes, self.n) + theta[:, -1, :, None]
+        return times(self.x, weight).view(len(theta), self.classes, self.n) + theta[:, -1, :, None]
 
     def moments(self, rows: Float[Tensor, "k c n"]) -> Float[Tensor, "k d c"]:
         """1/n sum_i x_i r_i'."""
-        flat = rows.reshape(-1, self.n)
-        if self.x.dtype == flat.dtype:
-            total = flat @ self.x
-        else:
-            total = flat.new_zeros(len(flat), self.x.shape[1])
-            for place, x in self.rows(flat.dtype):
-                total += flat[:, place] @ x
+        total = moments(rows.reshape(-1, self.n), self.x)
         return total.view(len(rows), self.classes, -1).mT / self.n
 
     def objective(self, theta: Float[Tensor, "k e c"]) -> Float[Tensor, " k"]:
