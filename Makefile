@@ -29,6 +29,9 @@ $(VENV)/.dev: $(VENV)/.test
 quickstart: $(VENV)/.core  ## random labels on a small built-in data set, every layer probed: table and picture
 	$(BIN)/stratoscope fit --config configs/quickstart.yaml
 
+# two threads that wait for each other on a busy machine are several times slower than one
+test test-all: export OMP_NUM_THREADS = 1
+
 test: $(VENV)/.test  ## the tests that take less than some ten minutes together
 	$(BIN)/python -m pytest -m 'not slow'
 
