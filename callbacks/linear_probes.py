@@ -19,6 +19,8 @@ from stratoscope.callbacks.layer_measures import (
     CONTROL,
     MEASURES,
     SIMILAR,
+    TRAIN,
+    TRUE,
     Row,
     compare_layers,
     measure_layer,
@@ -43,7 +45,7 @@ from stratoscope.probes import (
 )
 from stratoscope.probes import reduction as named_reduction
 
-TRAIN, TRUE, GIVEN = "train", "true_label", "given_label"
+GIVEN = "given_label"
 
 
 class LinearProbes(Callback):
@@ -131,6 +133,21 @@ class LinearProbes(Callback):
         """
         with frozen(module):
             return select_taps(self.taps, find_taps(module, module, image))
+
+    def check_samples(self, available: int) -> int:
+        """How many training samples the probes are fitted on.
+
+        Args:
+            available: Size of the training set.
+
+        Raises:
+            ValueError: If there are not enough for them and the held-out ones.
+        """
+        size = available - self.held_out if self.train_samples is None else self.train_samples
+        if size < 1 or size + self.held_out > available:
+            wanted = f"{self.held_out} held-out" + (f" and {size} training" if self.train_samples else "")
+            raise ValueError(f"LinearProbes cannot take {wanted} samples from {available}: some must be left to fit on")
+        return size
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe the untrained network."""
@@ -228,7 +245,6 @@ class LinearProbes(Callback):
 
         Raises:
             TypeError: If a set cannot be read by index.
-            ValueError: If there are too few training samples.
         """
         loaders = {TRAIN: _training_loader(trainer)}
         held_out = _held_out_loaders(trainer)
@@ -240,10 +256,7 @@ class LinearProbes(Callback):
             indices = _samples(loader)
             if split == TRAIN and (self.train_samples is not None or self.held_out):
                 order = np.argsort(np.random.PCG64(self.seed).random_raw(len(indices)), kind="stable")
-                size = len(indices) - self.held_out if self.train_samples is None else self.train_samples
-                if size + self.held_out > len(indices) or size < 1:
-                    wanted = f"{size} training and {self.held_out} held-out samples"
-                    raise ValueError(f"LinearProbes cannot take {wanted} from {len(indices)}")
+                size = self.check_samples(len(indices))
                 if self.held_out:
                     left = sorted(indices[place] for place in order[size : size + self.held_out])
                     sets[HELD_OUT] = _Set(loader, left)

@@ -184,6 +184,7 @@ class Command(LightningCLI):
             self._check_network(image)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, LinearProbes):
+                callback.check_samples(len(self.datamodule.sets["train"]))
                 callback.choose_taps(self.model, image)
                 last = self.trainer.max_epochs
                 if self.subcommand == "fit" and last and last > 0 and not any(map(callback.due, range(last + 1))):
@@ -228,7 +229,10 @@ class Command(LightningCLI):
             with frozen(self.model):
                 logits = self.model(image)
         except RuntimeError as error:
-            raise Refused(f"--model: {type(self.model).__name__} takes no images of {shape}: {error}") from error
+            made_for = f"by default it is for {self.model.image_shape}"
+            raise Refused(
+                f"--model: {type(self.model).__name__} takes no images of {shape}; {made_for}: {error}"
+            ) from error
         if logits.shape[1] < classes:
             raise Refused(f"--model.classes: the network has {logits.shape[1]} logits, the data {classes} classes")
         self.model.configure_optimizers()

@@ -351,7 +351,7 @@ def test_held_out_samples_choose_the_ridge(tmp_path: Path) -> None:
     assert {row["split"]: row["count"] for row in found}["held_out"] == "50"
     loss = {row["ridge"]: float(row["loss"]) for row in found if row["split"] == "held_out"}
     assert {row["ridge"] for row in found if row["chosen"] == "True"} == {min(loss, key=lambda ridge: loss[ridge])}
-    with pytest.raises(ValueError, match="cannot take 100 training and 5000 held-out samples from"):
+    with pytest.raises(ValueError, match="cannot take 5000 held-out and 100 training samples from"):
         fit(tmp_path, LinearProbes("input", train_samples=100, held_out=5000, epochs=[0]))
 
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam
 from torch.testing import assert_close
+from torch.utils.data import DataLoader
 
+from stratoscope.callbacks.set_names import set_names
 from stratoscope.datamodules import Batch, Digits, PartialLabels
 from stratoscope.models import MLP, Classifier, SmallAlexNet
 
@@ -162,3 +164,12 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(tmp_path: P
     trainer(max_epochs=2, limit_val_batches=0).fit(resumed, digits(), ckpt_path=str(tmp_path / "half.ckpt"))
     for name, weights in straight.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], weights), name
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_test_sets_are_called_as_in_probe_tables(count: int) -> None:
+    """Sets without a name are `test`, or `test0`, `test1`, ...: the same in metrics as for the callbacks."""
+    loaders = [DataLoader(list(range(3))) for _ in range(count)]
+    model = small()
+    model._measure(loaders)
+    assert list(model.test_metrics) == set_names(loaders)
