@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam
 from torch.testing import assert_close
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from stratoscope.callbacks.set_names import set_names
 from stratoscope.datamodules import Batch, Digits, PartialLabels
@@ -169,7 +169,7 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(tmp_path: P
 @pytest.mark.parametrize("count", [1, 3])
 def test_test_sets_are_called_as_in_probe_tables(count: int) -> None:
     """Sets without a name are `test`, or `test0`, `test1`, ...: the same in metrics as for the callbacks."""
-    loaders = [DataLoader(list(range(3))) for _ in range(count)]
+    loaders = [DataLoader(TensorDataset(torch.zeros(3))) for _ in range(count)]
     model = small()
     model._measure(loaders)
     assert list(model.test_metrics) == set_names(loaders)
