@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from stratoscope.callbacks.atomic import replacing
+from stratoscope.callbacks.probed_sets import TRAIN, TRUE
 from stratoscope.probes import (
     HELD_OUT,
     LabelledFeatures,
@@ -23,24 +24,21 @@ from stratoscope.probes import (
 )
 
 MEASURES = ("neighbours", "rank", "collapse", "control", "similarity")
-TRAIN, TRUE, CONTROL = "train", "true_label", "control_label"
-SIMILAR = 2000  # samples of a test set that layers are compared on
+CONTROL = "control_label"
+SIMILAR = 2000  # samples of a test set that layers and epochs are compared on
 COLUMNS = ["epoch", "layer", "measure", "labels", "split", "value"]
 Row = dict[str, Any]
-Cells = tuple[str, str, str, float]  # measure, labels, split, value
+Cells = Iterator[tuple[str, str, str, float]]  # measure, labels, split, value
 
 
-def measure_layer(
-    measures: Sequence[str], sets: Mapping[str, LabelledFeatures], scores: Sequence[Separability], classes: int
-) -> list[Row]:
+def measure_layer(measures: Sequence[str], sets: Mapping[str, LabelledFeatures], classes: int) -> list[Row]:
     """Measure one layer.
 
     Args:
         measures: `neighbours` (accuracy of the 20 nearest training samples, of standardised features), `rank`
-            (effective rank and participation ratio of the training features), `collapse` (NC1 and NC2, by label kind),
-            `control` (selectivity: a probe's training accuracy less that on random labels per input).
+            (effective rank and participation ratio of the training features), `collapse` (NC1 and NC2, by label kind);
+            others are not for a layer alone.
         sets: Features and labels of the layer, by name of the set.
-        scores: Of its probes.
         classes: Number of classes.
 
     Returns:
@@ -50,36 +48,91 @@ def measure_layer(
     for name in measures:
         if name in BY_NAME:
             try:
-                rows += [dict(zip(COLUMNS[2:], row, strict=True)) for row in BY_NAME[name](sets, scores, classes)]
+                rows += [_row(*cells) for cells in BY_NAME[name](sets, classes)]
             except ValueError as reason:  # such as a class without samples, or features that do not vary
-                rows.append(dict(zip(COLUMNS[2:], (name, "", TRAIN, f"failed: {reason}"), strict=True)))
+                rows.append(_row(name, "", TRAIN, f"failed: {reason}"))
     return rows
 
 
-def compare_layers(samples: Mapping[str, Tensor], split: str) -> dict[str, list[Row]]:
-    """Linear CKA of every layer with every earlier one (the unbiased estimator).
+def compare_probes(scores: Sequence[Separability]) -> list[Row]:
+    """Selectivity: a probe's training accuracy less that on random labels per input (`control`)."""
+    accuracy = {row.labels: row.accuracy for row in scores if row.split == TRAIN and row.chosen}
+    control = accuracy.pop(CONTROL, None)
+    return [
+        _row("selectivity", kind, TRAIN, selectivity(own, control))
+        for kind, own in accuracy.items()
+        if own is not None and control is not None
+    ]
+
+
+class MeasureTable:
+    """Measures of every layer and epoch so far.
 
     Args:
-        samples: Features of the same samples, by layer in order of execution.
-        split: The set they are of.
-
-    Returns:
-        Rows by layer.
+        rows: Rows of an earlier table, as plain dictionaries.
+        first: Of a layer, by name, the first epoch its features were seen at, and the features of some test samples.
+        last: The same of the last epoch.
     """
-    layers = list(samples)
-    rows: dict[str, list[Row]] = {layer: [] for layer in layers}
-    for place, layer in enumerate(layers):
-        for other in layers[:place]:
-            value: float | str
-            try:
-                value = linear_cka(samples[layer], samples[other], unbiased=True)
-            except ValueError as reason:
-                value = f"failed: {reason}"
-            rows[layer].append({"measure": f"cka with {other}", "labels": "", "split": split, "value": value})
-    return rows
+
+    def __init__(
+        self,
+        rows: Sequence[Row] = (),
+        first: Mapping[str, tuple[int, Tensor]] | None = None,
+        last: Mapping[str, tuple[int, Tensor]] | None = None,
+    ) -> None:
+        self.rows, self.first, self.last = list(rows), dict(first or {}), dict(last or {})
+
+    def put(self, epoch: int, measured: Mapping[str, Sequence[Row]], samples: Mapping[str, Tensor], split: str) -> None:
+        """File the measures of an epoch, and compare the layers with each other and with earlier epochs.
+
+        Similarity is linear CKA (the unbiased estimator): of a layer with every earlier layer, with itself at the first
+        epoch that was measured, and with itself at the last one before.
+
+        Args:
+            epoch: Number of finished epochs.
+            measured: Rows by layer, in order of execution.
+            samples: Features of the same samples of a test set, by layer; empty if similarity is not asked for.
+            split: The set they are of.
+        """
+        self.rows = [row for row in self.rows if row["epoch"] != epoch]
+        layers = list(samples)
+        for layer, rows in measured.items():
+            similar = []
+            if layer in samples:
+                others = {other: samples[other] for other in layers[: layers.index(layer)]}
+                for when, features in (self.first.get(layer, (epoch, None)), self.last.get(layer, (epoch, None))):
+                    if features is not None and when != epoch:
+                        others[f"epoch {when}"] = features
+                similar = [_row(f"cka with {name}", "", split, _cka(samples[layer], x)) for name, x in others.items()]
+            self.rows += [{"epoch": epoch, "layer": layer, **row} for row in [*rows, *similar]]
+        self.rows.sort(key=lambda row: row["epoch"])
+        self.last = {layer: (epoch, features) for layer, features in samples.items()}
+        self.first = {**self.last, **self.first}
+
+    def write(self, file: Path) -> None:
+        """Write all rows as CSV, whole or not at all."""
+        with replacing(file) as part, part.open("w", newline="") as text:
+            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it as plain values and tensors."""
+        return {"rows": self.rows, "first": self.first, "last": self.last}
 
 
-def _neighbours(sets: Mapping[str, LabelledFeatures], scores: Sequence[Separability], classes: int) -> Iterator[Cells]:
+def _row(measure: str, labels: str, split: str, value: float | str) -> Row:
+    return {"measure": measure, "labels": labels, "split": split, "value": value}
+
+
+def _cka(x: Tensor, y: Tensor) -> float | str:
+    try:
+        return linear_cka(x, y, unbiased=True)
+    except ValueError as reason:
+        return f"failed: {reason}"
+
+
+def _neighbours(sets: Mapping[str, LabelledFeatures], classes: int) -> Cells:
     train = sets[TRAIN]
     standardise = Standardisation.fit(train.features)
     near = standardise(train.features)
@@ -90,13 +143,13 @@ def _neighbours(sets: Mapping[str, LabelledFeatures], scores: Sequence[Separabil
             yield "neighbour_accuracy", TRUE, split, correct / count
 
 
-def _rank(sets: Mapping[str, LabelledFeatures], scores: Sequence[Separability], classes: int) -> Iterator[Cells]:
+def _rank(sets: Mapping[str, LabelledFeatures], classes: int) -> Cells:
     variances = spectrum(sets[TRAIN].features)
     yield "effective_rank", "", TRAIN, effective_rank(variances)
     yield "participation_ratio", "", TRAIN, participation_ratio(variances)
 
 
-def _collapse(sets: Mapping[str, LabelledFeatures], scores: Sequence[Separability], classes: int) -> Iterator[Cells]:
+def _collapse(sets: Mapping[str, LabelledFeatures], classes: int) -> Cells:
     train = sets[TRAIN]
     for kind, label in train.labels.items():
         if kind != CONTROL:
@@ -105,20 +158,4 @@ def _collapse(sets: Mapping[str, LabelledFeatures], scores: Sequence[Separabilit
                 yield name, kind, TRAIN, getattr(found, name)
 
 
-def _control(sets: Mapping[str, LabelledFeatures], scores: Sequence[Separability], classes: int) -> Iterator[Cells]:
-    accuracy = {row.labels: row.accuracy for row in scores if row.split == TRAIN and row.chosen}
-    control = accuracy.pop(CONTROL)
-    for kind, own in accuracy.items():
-        if own is not None and control is not None:
-            yield "selectivity", kind, TRAIN, selectivity(own, control)
-
-
-BY_NAME = {"neighbours": _neighbours, "rank": _rank, "collapse": _collapse, "control": _control}
-
-
-def write_measures(rows: Sequence[Row], file: Path) -> None:
-    """Write all rows as CSV, whole or not at all."""
-    with replacing(file) as part, part.open("w", newline="") as text:
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+BY_NAME = {"neighbours": _neighbours, "rank": _rank, "collapse": _collapse}

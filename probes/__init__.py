@@ -16,10 +16,13 @@ from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separabi
 from stratoscope.probes.sharding import Shard
 from stratoscope.probes.similarity import linear_cka
 from stratoscope.probes.standardisation import Standardisation
+from stratoscope.probes.storage import GIB, Budget, room
 from stratoscope.probes.taps import Tap, find_taps, read_features, select_taps
 
 __all__ = [
+    "GIB",
     "HELD_OUT",
+    "Budget",
     "Comparison",
     "LabelledFeatures",
     "LogisticFit",
@@ -47,6 +50,7 @@ __all__ = [
     "probe",
     "read_features",
     "reduction",
+    "room",
     "select_taps",
     "selectivity",
     "separability",

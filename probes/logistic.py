@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from stratoscope.probes.products import ROWS, moments, times
+from stratoscope.probes.products import finite, moments, times
 
 HISTORY = 12  # pairs kept by L-BFGS
 SAMPLE = 8192  # rows the preconditioner is made from, or twice the features if these are more
@@ -139,6 +139,21 @@ def fit_logistic(
     ]
 
 
+def working_memory(n: int, d: int, k: int, classes: int) -> int:
+    """Most bytes that `fit_logistic` takes beside the features, for k label sets.
+
+    All is counted in float64, which the certificate and last rounds are computed in: the sample of rows and its Gram
+    matrix, shifted and factorised for every problem; the history and some more weights; six arrays of logits.
+    """
+    sample = min(n, _sample_size(d))
+    squares = (2 * k + 1) * min(sample, d) ** 2
+    return 8 * (sample * d + squares + (2 * HISTORY + 8) * k * (d + 1) * classes + 6 * k * classes * n)
+
+
+def _sample_size(d: int) -> int:
+    return max(SAMPLE, 2 * d) if d <= WIDE else WIDE_SAMPLE
+
+
 def _check(features: Tensor, labels: Tensor, classes: int, ridges: Tensor) -> None:
     if not bool((ridges > 0).all()):
         raise ValueError(f"ridge must be above 0, got {ridges.min()}: without it separable classes have no optimum")
@@ -146,7 +161,7 @@ def _check(features: Tensor, labels: Tensor, classes: int, ridges: Tensor) -> No
         raise ValueError(f"there are no features to fit: shape {tuple(features.shape)}")
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
         raise ValueError(f"labels must be in [0, {classes}), got {int(labels.min())} to {int(labels.max())}")
-    if not all(bool(torch.isfinite(rows).all()) for rows in features.split(ROWS)):
+    if not finite(features):
         raise ValueError("features contain NaN or infinity")
 
 
@@ -211,8 +226,7 @@ class _Problem:
 
     def sample(self) -> Float[Tensor, "m d"]:
         """Evenly spaced rows for the preconditioner."""
-        d = self.x.shape[1]
-        size = min(self.n, max(SAMPLE, 2 * d) if d <= WIDE else WIDE_SAMPLE)
+        size = min(self.n, _sample_size(self.x.shape[1]))
         places = torch.arange(size, device=self.x.device) * self.n // size
         return self.x[places].to(self.dtype)
 

@@ -55,6 +55,11 @@ def moments(rows: Float[Tensor, "m n"], features: Float[Tensor, "n d"]) -> Float
     return total
 
 
+def finite(features: Float[Tensor, "n d"]) -> bool:
+    """Whether no feature is NaN or infinite."""
+    return all(bool(torch.isfinite(rows).all()) for rows in features.split(ROWS))
+
+
 def _by_convolution(features: Tensor, few: Tensor) -> bool:
     kind = features.dtype == few.dtype == torch.float32 and features.device.type == "cpu"
     return kind and features.is_contiguous() and torch.backends.mkldnn.is_available()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stratoscope.probes.interval import wilson
 from stratoscope.probes.logistic import LogisticFit, fit_logistic
+from stratoscope.probes.products import finite
 from stratoscope.probes.standardisation import Standardisation
 
 HELD_OUT = "held_out"
@@ -77,6 +78,7 @@ def separability(
     ridge: float | Sequence[float],
     tolerance: float = 1e-6,
     start: Float[Tensor, "k e c"] | None = None,
+    in_place: bool = False,
 ) -> tuple[list[Separability], Float[Tensor, "k e c"] | None]:
     """Fit one probe per label kind and ridge, and score it on every set.
 
@@ -88,6 +90,7 @@ def separability(
             loss on the set called `held_out` is chosen, by label kind; without such a set the first.
         tolerance: Duality gap in nats at which a probe is converged.
         start: Weights returned by an earlier call (e = features + 1), to start from: k label kinds times ridges.
+        in_place: Whether features may be overwritten with standardised ones, which takes half the memory.
 
     Returns:
         One row per (label kind, ridge, set), and the weights. Features that cannot be fitted give rows that say why in
@@ -97,12 +100,13 @@ def separability(
     kinds = list(fitted_on.labels)
     problems = [(kind, strength) for kind in kinds for strength in ridges]
     for split, data in scored_on.items():
-        if not bool(torch.isfinite(data.features).all()):
+        if not finite(data.features):
             return _failed(problems, scored_on, f"features of the {split} set contain NaN or infinity"), None
     train = Standardisation.fit(fitted_on.features)
+    standardised = train(fitted_on.features, in_place)
     try:
         fits = fit_logistic(
-            train(fitted_on.features),
+            standardised,
             torch.stack([fitted_on.labels[kind] for kind, _ in problems]),
             classes,
             [strength for _, strength in problems],
@@ -113,7 +117,7 @@ def separability(
         return _failed(problems, scored_on, str(error)), None
     rows = []
     for split, data in scored_on.items():
-        features = train(data.features)
+        features = standardised if data.features is fitted_on.features else train(data.features, in_place)
         rows += [
             _score(kind, split, features, data.labels[kind], fit, strength)
             for (kind, strength), fit in zip(problems, fits, strict=True)

@@ -37,9 +37,9 @@ class Standardisation:
         inverse_scale = torch.where(deviation > rounding, 1 / deviation, 0.0)
         return cls(mean.to(features.dtype), inverse_scale.to(features.dtype))
 
-    def __call__(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Return (features - mean) * inverse_scale."""
-        standardised = torch.empty_like(features)
+    def __call__(self, features: Float[Tensor, "n d"], in_place: bool = False) -> Float[Tensor, "n d"]:
+        """Return (features - mean) * inverse_scale, in their own memory if `in_place`."""
+        standardised = features if in_place else torch.empty_like(features)
         for rows, out in zip(features.split(ROWS), standardised.split(ROWS), strict=True):
             torch.sub(rows, self.mean, out=out)
             out *= self.inverse_scale

@@ -184,7 +184,7 @@ class Command(LightningCLI):
             self._check_network(image)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, LinearProbes):
-                callback.check_samples(len(self.datamodule.sets["train"]))
+                callback.choice.size(len(self.datamodule.sets["train"]))
                 callback.choose_taps(self.model, image)
                 last = self.trainer.max_epochs
                 if self.subcommand == "fit" and last and last > 0 and not any(map(callback.due, range(last + 1))):

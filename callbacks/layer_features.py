@@ -1,0 +1,84 @@
+"""Features of every chosen layer on every set: read in one pass over the data, handed out one layer at a time."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from stratoscope.callbacks.probed_sets import GIVEN, TRUE, ProbedSet, labelled_batch
+from stratoscope.callbacks.progress import tracked
+from stratoscope.probes import LabelledFeatures, Reduction, Shard, Tap, read_features, room
+
+
+class LayerFeatures:
+    """This process's share of the features, and the labels of all samples.
+
+    Args:
+        trainer: Whose precision, device and progress bar are used.
+        module: The network, frozen.
+        taps: The layers.
+        sets: What to read, by name.
+        reduce: Turns an activation into features.
+        shard: This process's share of the samples.
+        in_files: Layers whose features are kept in files of `folder`, not in memory.
+        folder: See there.
+
+    Attributes:
+        labels: By set, then as `true_label` and `given_label`, of all samples.
+        seconds: How long reading took.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        taps: Sequence[Tap],
+        sets: dict[str, ProbedSet],
+        reduce: Reduction,
+        shard: Shard,
+        in_files: set[str],
+        folder: Path,
+    ) -> None:
+        self.shard, self.folders = shard, {tap.name: folder if tap.name in in_files else None for tap in taps}
+        self.counts = {split: len(part.indices) for split, part in sets.items()}
+        self.labels: dict[str, dict[str, Tensor]] = {}
+        self.rows: dict[str, dict[str, Tensor]] = {}  # by set, then layer
+        began = time.monotonic()
+        for split, part in sets.items():
+            mine = shard.blocks(part.indices)
+            size = sum(map(len, mine))
+            rows: dict[str, Tensor] = {}
+            done = 0
+            # a process without a sample of its own reads one, to know the shapes
+            for batch in tracked(trainer, part.blocks(mine or [part.indices[:1]]), f"reading {split} features"):
+                fields = labelled_batch(trainer, batch)
+                found = read_features(module, module, fields["image"], list(self.folders), reduce)
+                for name, new in {**found, TRUE: fields[TRUE], GIVEN: fields[GIVEN]}.items():
+                    if name not in rows:
+                        rows[name] = room((size, *new.shape[1:]), new.dtype, new.device, self.folders.get(name))
+                    rows[name][done : done + len(new)] = new[:size]
+                done += len(fields[TRUE])
+            self.labels[split] = {kind: self._everywhere(rows.pop(kind), split) for kind in (TRUE, GIVEN)}
+            self.rows[split] = rows
+        self.seconds = time.monotonic() - began
+
+    def take(self, layer: str, item: int, kinds: Sequence[str]) -> dict[str, LabelledFeatures] | None:
+        """Features of a layer on all sets, with labels of some kinds; none on processes that do not own the item.
+
+        They are handed out once: their memory is then the caller's.
+        """
+        found = {}
+        for split, rows in self.rows.items():
+            whole = self.shard.gather(rows.pop(layer), self.counts[split], item, self.folders[layer])
+            if whole is not None:
+                found[split] = LabelledFeatures(
+                    whole, {kind: self.labels[split][kind].to(whole.device) for kind in kinds}
+                )
+        return found if self.shard.owns(item) else None
+
+    def _everywhere(self, own: Tensor, split: str) -> Tensor:
+        """The labels of a whole set on every process."""
+        everywhere = [self.shard.gather(own, self.counts[split], item) for item in range(self.shard.ranks)]
+        return next(label for label in everywhere if label is not None)

@@ -1,0 +1,58 @@
+"""What will be probed, and how long it will take, said before the first fit."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from stratoscope.callbacks.layer_features import LayerFeatures
+from stratoscope.callbacks.probed_sets import TRAIN
+from stratoscope.probes import Tap
+from stratoscope.probes.products import moments, times
+
+ITERATIONS = 60  # what a fit takes, most often; each reads the features twice
+TRIED = 2000  # samples whose products are timed
+
+
+def probe_plan(
+    taps: Sequence[Tap], features: Mapping[str, int], in_files: set[str], layers: LayerFeatures, columns: int
+) -> str:
+    """A line for every layer: width, features that are probed, their size and the expected seconds of its fits.
+
+    Args:
+        taps: The layers.
+        features: Features per sample, by layer.
+        in_files: Layers that are kept in files.
+        layers: Features that have been read.
+        columns: Classes times label kinds times ridges.
+    """
+    samples = sum(layers.counts.values())
+    rate = _seconds_per_product(layers.rows[TRAIN], columns)
+    widest = max(len(tap.name) for tap in taps)
+    lines = [f"reading {samples:,} samples took {layers.seconds:.1f} s; to be probed:"]
+    total = 0.0
+    for tap in taps:
+        probed = features[tap.name]
+        size = samples * probed * layers.rows[TRAIN][tap.name].element_size() / 2**20
+        seconds = rate * layers.counts[TRAIN] * probed * 2 * ITERATIONS
+        total += seconds
+        cut = f"{probed:,} of {tap.width:,}" if probed < tap.width else f"{probed:,}"
+        where = ", in a file" if tap.name in in_files else ""
+        lines.append(f"  {tap.name:{widest}}  {cut:>16} features, {size:7,.0f} MiB{where}, about {seconds:.1f} s")
+    each = f" by each of {layers.shard.ranks} processes" if layers.shard.ranks > 1 else ""
+    lines.append(f"  together about {total / layers.shard.ranks:.0f} s of fitting{each}")
+    return "\n".join(lines)
+
+
+def _seconds_per_product(rows: Mapping[str, Tensor], columns: int) -> float:
+    """Measured seconds per sample and feature of a product with so many columns."""
+    x = max(rows.values(), key=lambda x: x.shape[1])[:TRIED]
+    if not len(x):
+        return 0.0
+    weight = torch.zeros(columns, x.shape[1], dtype=x.dtype, device=x.device)
+    began = time.perf_counter()
+    for _ in range(2):  # the first to warm up
+        began = time.perf_counter()
+        float(moments(times(x, weight), x)[0, 0])  # a number waits for the device
+    return (time.perf_counter() - began) / (2 * x.numel())

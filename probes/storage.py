@@ -1,0 +1,93 @@
+"""Room for features: in memory as far as a budget goes, beyond it in files that are read in as they are used."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stratoscope.probes.logistic import working_memory
+
+GIB = 2**30
+
+
+def room(
+    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str = "cpu", folder: Path | None = None
+) -> Tensor:
+    """An uninitialised tensor, in memory or, given a folder, in a file.
+
+    A file is mapped: reading it takes memory that the system takes back when it is needed elsewhere. It has no name and
+    goes with the tensor, or with the process, however that ends. Numbers are the same either way.
+
+    Args:
+        shape: Of the tensor.
+        dtype: Of the tensor.
+        device: Of a tensor in memory; one in a file is on the CPU.
+        folder: Where the file is made; None keeps the tensor in memory.
+
+    Raises:
+        OSError: If the file cannot be made, such as on a full disk.
+    """
+    size = prod(shape)
+    if folder is None or not size:
+        return torch.empty(shape, dtype=dtype, device=device)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".features-", dir=folder)
+    try:
+        os.posix_fallocate(handle, 0, size * dtype.itemsize)  # a full disk is an error now, not a signal later
+        return torch.from_file(name, shared=True, size=size, dtype=dtype).view(shape)
+    finally:
+        os.close(handle)
+        os.unlink(name)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much memory the probes of one process may take.
+
+    Attributes:
+        bytes: For features and for fitting; None for no bound.
+        ranks: Processes that share the samples.
+        problems: Label kinds times ridges fitted at once.
+        classes: Number of classes.
+    """
+
+    bytes: float | None
+    ranks: int
+    problems: int
+    classes: int
+
+    def in_files(self, features: Mapping[str, int], fitted: int, samples: int, itemsize: int = 4) -> set[str]:
+        """Which layers' features have to be kept in files.
+
+        Args:
+            features: Features per sample by layer, in the order in which they are kept in memory while they fit.
+            fitted: Samples that probes are fitted on.
+            samples: Samples of all sets.
+            itemsize: Bytes of a feature.
+
+        Returns:
+            Names of the layers that do not fit.
+
+        Raises:
+            ValueError: If not even the fitting of the widest layer fits.
+        """
+        if self.bytes is None:
+            return set()
+        work = max(working_memory(fitted, width, self.problems, self.classes) for width in features.values())
+        if work > self.bytes:
+            least = work / GIB
+            raise ValueError(f"a memory of {self.bytes / GIB:g} GiB is too little: fitting alone takes {least:.2f} GiB")
+        held, gathered, in_files = 0, 0, set()
+        for layer, width in features.items():
+            share = -(-samples // self.ranks) * width * itemsize
+            whole = max(gathered, samples * width * itemsize if self.ranks > 1 else 0)
+            if work + held + share + whole <= self.bytes:
+                held, gathered = held + share, whole
+            else:
+                in_files.add(layer)
+        return in_files
