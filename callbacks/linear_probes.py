@@ -239,9 +239,9 @@ class LinearProbes(Callback):
 
     def _publish(self, trainer: Trainer, epoch: int) -> None:
         """Write table and picture, and pass them to the loggers."""
+        to = folder(trainer)
         if not trainer.is_global_zero:
             return
-        to = folder(trainer)
         self.table.write(to / "probes.csv")
         if self.measures:
             self.measured.write(to / "measures.csv")
@@ -282,7 +282,7 @@ class LinearProbes(Callback):
 
 
 def folder(trainer: Trainer) -> Path:
-    """Where an instrument's files go."""
+    """Where an instrument's files go; all processes have to ask."""
     return Path(trainer.log_dir or trainer.default_root_dir)
 
 
