@@ -30,7 +30,8 @@ def probe(
     generators of torch, NumPy and Python.
 
     Args:
-        network: Maps a batch of inputs (n, ...) to anything; it is read on the device its parameters are on.
+        network: Maps a batch of inputs (n, ...) to anything; it is read on the device its parameters are on. One
+            wrapped for several devices, or compiled, is read as what it wraps.
         sets: By name, batches (input, label) as a DataLoader gives them; each is read once. Labels are integers.
         taps: Layers: 'natural', 'all', names as in `named_modules()`, globs, or a list of these.
         reduce: Turns an activation (n, ...) into new features (n, d).
@@ -45,6 +46,7 @@ def probe(
     """
     if TRAIN not in sets:
         raise ValueError(f"probe needs a set called {TRAIN} to fit on; got {', '.join(sets)}")
+    network = _unwrapped(network)
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with frozen(network):
         data = {name: _read(network, batches, taps, reduce, device, name) for name, batches in sets.items()}
@@ -57,6 +59,13 @@ def probe(
         }
         results[layer], _ = separability(features[TRAIN], features, classes, ridge, tolerance)
     return results
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return _unwrapped(network.module)
+    inside = getattr(network, "_orig_mod", None)  # of what torch.compile returns
+    return _unwrapped(inside) if isinstance(inside, nn.Module) else network
 
 
 def _read(

@@ -48,13 +48,16 @@ class Tap:
 
 
 @contextmanager
-def reading(module: nn.Module, read: Callable[[str, Any], None], taps: Sequence[str] | None = None) -> Iterator[None]:
+def reading(
+    module: nn.Module, read: Callable[[str, Tensor], None], taps: Sequence[str] | None = None
+) -> Iterator[None]:
     """Call `read(tap, output)` whenever a submodule has run; to be entered anew for every forward pass.
 
     Args:
         module: The network.
-        read: Gets the tap's name and the output as the module returned it. It must copy what it keeps: a later
-            in-place operation may overwrite the output.
+        read: Gets the tap's name and the output as the module returned it; of a tuple or list, which recurrent and
+            attention modules return, its first tensor. It must copy what it keeps: a later in-place operation may
+            overwrite the output.
         taps: The taps to read; None reads every submodule.
 
     Yields:
@@ -67,8 +70,9 @@ def reading(module: nn.Module, read: Callable[[str, Any], None], taps: Sequence[
         def after(_module: nn.Module, _inputs: Any, output: Any) -> None:
             runs[name] = runs.get(name, 0) + 1
             tap = name if runs[name] == 1 else f"{name}#{runs[name]}"
-            if taps is None or tap in taps:
-                read(tap, output)
+            found = output if isinstance(output, Tensor) else _first_tensor(output)
+            if found is not None and (taps is None or tap in taps):
+                read(tap, found)
 
         return after
 
@@ -85,6 +89,11 @@ def reading(module: nn.Module, read: Callable[[str, Any], None], taps: Sequence[
             handle.remove()
 
 
+def _first_tensor(output: Any) -> Tensor | None:
+    entries = output if isinstance(output, (tuple, list)) else ()
+    return next((entry for entry in entries if isinstance(entry, Tensor)), None)
+
+
 def find_taps(module: nn.Module, forward: Callable[[Tensor], Any], image: Tensor) -> list[Tap]:
     """Run the network once and list its taps in order of execution.
 
@@ -94,14 +103,14 @@ def find_taps(module: nn.Module, forward: Callable[[Tensor], Any], image: Tensor
         image: A batch, (n, ...).
 
     Returns:
-        The input, and every module whose output is a floating-point tensor with one row per sample.
+        The input, and every module whose output (see `reading`) is a floating-point tensor with one row per sample.
     """
     parts = dict(module.named_modules())
     own = {name: part.natural_taps for name, part in parts.items() if hasattr(part, "natural_taps")}
     taps = [Tap(INPUT, image[0].numel(), leaf=True, natural=True)]
 
-    def note(name: str, output: Any) -> None:
-        if isinstance(output, Tensor) and output.is_floating_point() and output.ndim > 1 and len(output) == len(image):
+    def note(name: str, output: Tensor) -> None:
+        if output.is_floating_point() and output.ndim > 1 and len(output) == len(image):
             part = parts[name.split("#")[0]]
             leaf = not isinstance(part, TRANSPARENT) and not any(True for _ in part.children())
             taps.append(Tap(name, output[0].numel(), leaf, _natural(name, leaf, own)))

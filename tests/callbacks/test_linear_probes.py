@@ -404,3 +404,30 @@ def test_unknown_measures_and_reductions_are_refused() -> None:
         LinearProbes(measures=["cka"])
     with pytest.raises(ValueError, match="unknown reduction 'pool': choose one of none, average_pool"):
         LinearProbes(reduction="pool")
+
+
+def test_a_memory_budget_changes_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With most layers kept in files table and weights are the same to the bit, and no file is left."""
+    monkeypatch.setattr("stratoscope.probes.storage.working_memory", lambda *_: 0)  # which is larger than these sets
+    free, bound = LinearProbes(), LinearProbes(memory=3e-6)
+    fit(tmp_path / "free", free)
+    messages: list[str] = []
+    monkeypatch.setattr("stratoscope.callbacks.linear_probes.rank_zero_info", messages.append)
+    fit(tmp_path / "bound", bound)
+    assert "in a file" in messages[0]
+    assert free.table.rows == bound.table.rows
+    assert all(torch.equal(bound.weights[name], weights) for name, weights in free.weights.items())
+    assert not list((tmp_path / "bound").rglob(".features-*"))
+
+
+def test_the_plan_is_said_before_the_first_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers, what is probed of them, and the size of their features; once."""
+    messages: list[str] = []
+    monkeypatch.setattr("stratoscope.callbacks.linear_probes.rank_zero_info", messages.append)
+    fit(tmp_path, LinearProbes(taps=["first", "last"], width=8))
+    assert sum("to be probed" in message for message in messages) == 1
+    lines = messages[0].splitlines()
+    assert lines[0].startswith("reading 240 samples took")
+    assert [line.split()[0] for line in lines[1:3]] == ["first", "last"]
+    assert "8 of 16 features" in lines[1]
+    assert "3 features" in lines[2]

@@ -1,10 +1,11 @@
 """Tests of probes/probing.py."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from stratoscope.probes.probing import probe
@@ -72,3 +73,19 @@ def test_what_cannot_be_probed_is_refused(network: nn.Sequential) -> None:
         probe(network, {"train": labels_only()})
     with pytest.raises(ValueError, match="no tap matches 'conv'"):
         probe(network, {"train": [data(5, 0).tensors]}, taps="conv")
+
+
+def test_wrapped_and_compiled_networks_are_read_as_what_they_wrap(
+    network: nn.Sequential, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """DistributedDataParallel, DataParallel and torch.compile change neither names nor rows."""
+    sets = {"train": [data(90, 0).tensors]}
+    expected = probe(network, sets)
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(network)
+        assert probe(wrapped, sets) == expected
+    finally:
+        distributed.destroy_process_group()
+    assert probe(nn.DataParallel(network), sets) == expected
+    assert probe(torch.compile(network), sets) == expected

@@ -66,6 +66,7 @@ class Network(nn.Module):
         a = {INPUT: x}
         a["conv1"] = functional.conv2d(x, self.conv1.weight, self.conv1.bias, padding=1)
         a["relu"] = a["conv1"].clamp(min=0)
+        a["halves"] = a["relu"][:, :2]
         a["conv2"] = functional.conv2d(a["relu"][:, :2], self.conv2.weight, self.conv2.bias)
         a["pool"] = a["conv2"].view(len(x), 2, 2, 3, 2, 3).mean((3, 5))
         a["flat"] = a["pool"].flatten(1)
@@ -82,6 +83,7 @@ ORDER = [
     INPUT,
     "conv1",
     "relu",
+    "halves",
     "conv2",
     "pool",
     "flat",
@@ -92,7 +94,7 @@ ORDER = [
     "relu#2",
     "head",
 ]
-ALL = [INPUT, "conv1", "relu", "conv2", "pool", "hidden.0", "relu#2", "head"]
+ALL = [INPUT, "conv1", "relu", "halves", "conv2", "pool", "hidden.0", "relu#2", "head"]
 
 
 @pytest.fixture
@@ -130,9 +132,10 @@ def test_taps_know_their_width(network: Network, image: Tensor) -> None:
 
 
 def test_only_float_tensors_with_a_row_per_sample_are_offered(network: Network, image: Tensor) -> None:
-    """Modules that give tuples, integers, or one result for the batch have no tap."""
+    """Modules that give integers, or one result for the batch, have no tap; of a tuple the first tensor is read."""
     names = {tap.name for tap in find_taps(network, network, image)}
-    assert names.isdisjoint({"halves", "choice", "total"})
+    assert names.isdisjoint({"choice", "total"})
+    assert "halves" in names
 
 
 def test_all_leaves_out_containers_and_what_only_passes_on(network: Network, image: Tensor) -> None:
@@ -154,7 +157,7 @@ def test_every_tap_can_be_chosen_by_name(name: str, network: Network, image: Ten
         ("hidden.*", ["hidden.0", "hidden.1", "hidden.2"]),
         ("*", ORDER),
         (["head", "relu", "conv*", "conv1"], ["conv1", "relu", "conv2", "head"]),
-        (["hidden", "all"], [*ALL[:6], "hidden", *ALL[6:]]),
+        (["hidden", "all"], [*ALL[:7], "hidden", *ALL[7:]]),
     ],
 )
 def test_globs_choose_in_order_of_execution_each_once(
@@ -268,7 +271,7 @@ def test_no_hooks_are_left_when_the_pass_fails(network: Network, image: Tensor) 
 
 
 def test_reading_calls_for_the_taps_asked_for(network: Network, image: Tensor) -> None:
-    """`reading` passes on the named outputs only, and everything, tuples too, without names."""
+    """`reading` passes on the named outputs only, and everything without names."""
     named: list[str] = []
     with reading(network, lambda tap, _: named.append(tap), ["relu#2", "conv2"]):
         network(image)
@@ -276,8 +279,8 @@ def test_reading_calls_for_the_taps_asked_for(network: Network, image: Tensor) -
     every: list[str] = []
     with reading(network, lambda tap, _: every.append(tap)):
         network(image)
-    assert [name for name in every if name not in {"halves", "choice", "total"}] == ORDER[1:]
-    assert {"halves", "choice", "total"} <= set(every)
+    assert [name for name in every if name not in {"choice", "total"}] == ORDER[1:]
+    assert {"choice", "total"} <= set(every)
 
 
 class Block(nn.Module):
@@ -337,3 +340,26 @@ def test_compiled_networks_are_read_as_they_are_written(image: Tensor) -> None:
     assert [tap.name for tap in find_taps(network, network, image)][:2] == [INPUT, "stem"]
     torch.testing.assert_close(read_features(network, network, image, ["stem", "block2"], _keep), expected)
     assert torch.equal(network(image), compiled)
+
+
+def test_recurrent_and_attention_modules_are_read(image: Tensor) -> None:
+    """Of a module that returns (sequence, state) or (output, weights), the first tensor is the activation."""
+
+    class Sequences(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(6, 4, batch_first=True)
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden, _ = self.lstm(x[:, 0])
+            attended, _ = self.attention(hidden, hidden, hidden)
+            result: Tensor = attended.mean(1)
+            return result
+
+    network = Sequences()
+    with frozen(network):
+        taps = find_taps(network, network, image)
+        assert [(tap.name, tap.width) for tap in taps] == [(INPUT, 36), ("lstm", 24), ("attention", 24)]
+        features = read_features(network, network, image, ["lstm"], _keep)["lstm"]
+        torch.testing.assert_close(features, network.lstm(image[:, 0])[0].flatten(1))
