@@ -1,9 +1,9 @@
 """What converged probes cost: scikit-learn, Adam and a training epoch against ours.
 
-    python scripts/bench/probes.py [--quick] [--data FOLDER] [--samples 50000] [--blocks 7]
+    python scripts/bench/probes.py [--quick] [--data FOLDER] [--samples 50000] [--blocks 7] [--parts PART ...]
 
-SmallAlexNet (no LRN, bfloat16) is trained for two epochs, on labels of which 40 % are redrawn; its layers are probed
-after each, on true and given labels. Features are pooled to at most 1,024 and standardised, the ridge is 1e-4
+SmallAlexNet (no LRN, bfloat16) is trained for six epochs, on labels of which 40 % are redrawn; its layers are probed
+after the last two, on true and given labels. Features are pooled to at most 1,024 and standardised, the ridge is 1e-4
 (scikit-learn's C = 1 / (n ridge)), the bias unpenalised. "Warm" fits start from those an epoch earlier.
 """
 
@@ -24,8 +24,11 @@ from torch.nn.functional import cross_entropy
 from stratoscope.datamodules import CIFAR10, ImageDataModule, ImageSet, PartialLabels, RandomSubset, Shapes
 from stratoscope.models import small_alexnet
 from stratoscope.probes import LogisticFit, Standardisation, average_pool, fit_logistic, frozen, read_features
+from stratoscope.probes.sharding import BLOCK
 
 RIDGE, RIDGES = 1e-4, (1e-4, 1e-3, 1e-2)
+TOLS = (1e-4, 1e-8)
+EPOCHS = 5  # before the fits that warm ones start from
 TAPS = ["conv1", "pool1", "conv2", "pool2", "fc1", "fc2", "logits"]
 Features = dict[str, Tensor]
 
@@ -42,11 +45,11 @@ def training_epoch(network: nn.Module, optimizer: torch.optim.Optimizer, data: I
         optimizer.step()
 
 
-def all_features(network: nn.Module, data: ImageSet) -> Features:
-    """Features of all layers on the whole set."""
+def all_features(network: nn.Module, data: ImageSet, size: int | None = None) -> Features:
+    """Features of all layers on the first samples."""
     pieces: dict[str, list[Tensor]] = {tap: [] for tap in TAPS}
     with frozen(network), torch.autocast("cpu", torch.bfloat16):
-        for index in torch.arange(len(data)).split(500):
+        for index in torch.arange(size or len(data)).split(BLOCK):
             image = data.read(index).image.contiguous(memory_format=torch.channels_last)
             for tap, rows in read_features(network, network, image, TAPS, partial(average_pool, width=1024)).items():
                 pieces[tap].append(rows)
@@ -104,90 +107,139 @@ def both(what: str, theirs: Callable[[], object], ours: Callable[[], object], at
     return found
 
 
+class Bench:
+    """The network after `EPOCHS` epochs and one more, its features at both times, and the fits at the first.
+
+    Args:
+        folder: Of real CIFAR-10; None generates images.
+        samples: Training images.
+        few: The first so many of them are probed alone too.
+    """
+
+    def __init__(self, folder: str | None, samples: int, few: int) -> None:
+        noise = [RandomSubset(samples), PartialLabels(0.4)]
+        data: ImageDataModule = (
+            CIFAR10(folder, corruption=noise) if folder else Shapes(train_size=samples, size=28, corruption=noise)
+        )
+        data.prepare_data()
+        data.setup()
+        self.train, self.few = data.sets["train"], min(few, samples)
+        self.labels = torch.stack([self.train.data.true_label, self.train.data.given_label])
+        self.network = small_alexnet(local_response_norm=False).to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9)
+        for _ in range(EPOCHS):
+            self.epoch()
+        before = all_features(self.network, self.train)
+        self.start = {
+            size: {tap: weights(self.fit(x[:size])) for tap, x in before.items()} for size in (samples, self.few)
+        }
+        self.epoch()
+        self.now = {tap: standardised(x) for tap, x in all_features(self.network, self.train).items()}
+
+    def epoch(self) -> None:
+        """Train."""
+        training_epoch(self.network, self.optimizer, self.train)
+
+    def fit(self, features: Tensor, start: Tensor | None = None) -> list[LogisticFit]:
+        """Fit true and given labels of the first samples."""
+        return fit_logistic(standardised(features), self.labels[:, : len(features)], 10, RIDGE, start=start)
+
+    def probing(self, size: int) -> None:
+        """Read and fit all layers on the first samples, warm."""
+        for tap, features in all_features(self.network, self.train, size).items():
+            self.fit(features, self.start[size][tap])
+
+    def epochs(self, blocks: int) -> list[Ratio]:
+        """A training epoch against probing all layers."""
+        size = len(self.train)
+        rows = [both("training epoch / probing all layers, warm", self.epoch, partial(self.probing, size), 1, blocks)]
+        if self.few < size:
+            what = f"training epoch / probing all layers on {self.few:,} images, warm"
+            rows.append(both(what, self.epoch, partial(self.probing, self.few), 4, blocks))
+        return rows
+
+    def iterations(self, _: int) -> list[Ratio]:
+        """What the fits end with, and how often they iterate, cold and warm."""
+        print("\n| layer | iterations cold: true, given | warm | gaps cold | warm |\n|---|---|---|---|---|")
+        spent: list[tuple[int, int]] = []
+        for tap, x in self.now.items():
+            cold, warm = self.fit(x), self.fit(x, self.start[len(x)][tap])
+            spent.append((sum(f.iterations for f in cold), sum(f.iterations for f in warm)))
+            counts = [", ".join(str(fit.iterations) for fit in fits) for fits in (cold, warm)]
+            gaps = [", ".join(f"{fit.gap:.1e}" for fit in fits) for fits in (cold, warm)]
+            print(f"| {tap} ({x.shape[1]}) | {counts[0]} | {counts[1]} | {gaps[0]} | {gaps[1]} |")
+        ratio = sum(cold for cold, _ in spent) / sum(warm for _, warm in spent)
+        print(f"\nIterations cold / warm after epoch {EPOCHS}: {ratio:.2f} (at least 3).\n", flush=True)
+        return []
+
+    def adam(self, blocks: int) -> list[Ratio]:
+        """100 epochs of Adam against a cold fit."""
+        x, y = self.now["pool2"], self.labels[0]
+        ours = fit_logistic(x, y[None], 10, RIDGE)[0]
+        adams = objective(x, y, *by_adam(x, y))[0]
+        print(
+            f"Adam's P {adams:.5f} (at least {adams - ours.objective:.1e} from the optimum); ours {ours.objective:.7f}"
+        )
+        print(f"(gap {ours.gap:.1e})", flush=True)
+        one = partial(fit_logistic, x, y[None], 10, RIDGE)
+        return [both("Adam, 100 epochs / ours, cold, pool2", partial(by_adam, x, y), one, 5, blocks)]
+
+    def cold(self, blocks: int) -> list[Ratio]:
+        """scikit-learn against a cold fit of one label set, layer by layer."""
+        print("\n| layer | scikit-learn's P, norm of its gradient: tol 1e-4 | tol 1e-8 | ours P, norm, gap |")
+        print("|---|---|---|---|")
+        rows = []
+        for tap, x in self.now.items():
+            y = self.labels[0]
+            ours = fit_logistic(x, y[None], 10, RIDGE)[0]
+            ends = ["{:.7f}, {:.1e}".format(*objective(x, y, *by_scikit_learn(x, y, tol=tol))) for tol in TOLS]
+            own = f"{ours.objective:.7f}, {ours.gradient_norm:.1e}, {ours.gap:.1e}"
+            print(f"| {tap} ({x.shape[1]}) | {ends[0]} | {ends[1]} | {own} |", flush=True)
+            one = partial(fit_logistic, x, y[None], 10, RIDGE)
+            for tol in TOLS:
+                what = f"scikit-learn (tol {tol:g}) / ours, cold, {tap}"
+                rows.append(both(what, partial(by_scikit_learn, x, y, tol=tol), one, 1.5, blocks))
+        print(f"\nGeometric mean: {exp(mean(log(row.median) for row in rows)):.2f} (at least 3).")
+        return rows
+
+    def users(self, blocks: int) -> list[Ratio]:
+        """Each layer x two label sets x three ridges: one by one against all at once, warm."""
+
+        def at_once() -> None:
+            for tap, x in self.now.items():
+                first = self.start[len(x)][tap].repeat_interleave(len(RIDGES), 0)
+                labels = self.labels.repeat_interleave(len(RIDGES), 0)
+                fit_logistic(x, labels, 10, [*RIDGES, *RIDGES], start=first)
+
+        def one_by_one() -> None:
+            for x in self.now.values():
+                for y in self.labels:
+                    for ridge in RIDGES:
+                        by_scikit_learn(x, y, ridge)
+
+        return [both("an epoch as users do it, 7 layers x 2 x 3 / ours", one_by_one, at_once, 15, blocks)]
+
+
 def main() -> None:
     """Measure, and print the table."""
+    parts = {"epochs": Bench.epochs, "iterations": Bench.iterations, "adam": Bench.adam, "users": Bench.users}
+    parts["cold"] = Bench.cold
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="3,000 samples and 3 blocks")
     parser.add_argument("--data", default=None, help="folder of real CIFAR-10; generated images otherwise")
     parser.add_argument("--samples", type=int, default=50_000)
+    parser.add_argument("--few", type=int, default=10_000, help="images probed in the second row of `epochs`")
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="rows to measure")
     options = parser.parse_args()
     samples, blocks = (3000, 3) if options.quick else (options.samples, options.blocks)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     warnings.filterwarnings("ignore")
-
-    noise = [RandomSubset(samples), PartialLabels(0.4)]
-    data: ImageDataModule = (
-        CIFAR10(options.data, corruption=noise)
-        if options.data
-        else Shapes(train_size=samples, size=28, corruption=noise)
-    )
-    data.prepare_data()
-    data.setup()
-    train = data.sets["train"]
-    labels = torch.stack([train.data.true_label, train.data.given_label])
-    network = small_alexnet(local_response_norm=False).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    training_epoch(network, optimizer, train)
-    before = all_features(network, train)
-    started = {tap: fit_logistic(standardised(x), labels, 10, RIDGE) for tap, x in before.items()}
-    start = {tap: weights(fits) for tap, fits in started.items()}
-    training_epoch(network, optimizer, train)
-    now = all_features(network, train)
-
-    found: list[Ratio] = []
-    lines = ["", "| layer | scikit-learn P, norm of gradient | Adam P | ours P, norm, gap | iterations cold, warm |"]
-    lines.append("|---|---|---|---|---|")
-    cold_warm = []
-    for tap, features in now.items():
-        x = standardised(features)
-        cold, warm = (fit_logistic(x, labels, 10, RIDGE, start=first) for first in (None, start[tap]))
-        cold_warm.append(sum(f.iterations for f in cold) / max(1, sum(f.iterations for f in warm)))
-        theirs, adams = by_scikit_learn(x, labels[0]), by_adam(x, labels[0])
-        ours = cold[0]
-        value, norm = objective(x, labels[0], *theirs)
-        lines.append(
-            f"| {tap} ({x.shape[1]}) | {value:.7f}, {norm:.1e} | {objective(x, labels[0], *adams)[0]:.5f} "
-            f"| {ours.objective:.7f}, {ours.gradient_norm:.1e}, {ours.gap:.1e} "
-            f"| {[f.iterations for f in cold]}, {[f.iterations for f in warm]} |"
-        )
-        one = partial(fit_logistic, x, labels[:1], 10, RIDGE)
-        for tol in (1e-4, 1e-8):
-            what = f"scikit-learn (tol {tol:g}) / ours, cold, {tap}"
-            found.append(both(what, partial(by_scikit_learn, x, labels[0], tol=tol), one, 1.5, blocks))
-        if tap == "pool2":
-            found.append(
-                both(f"Adam, 100 epochs / ours, {tap}", partial(by_adam, x, labels[0]), one, 5, min(blocks, 3))
-            )
-
-    def probing() -> None:
-        for tap, features in all_features(network, train).items():
-            fit_logistic(standardised(features), labels, 10, RIDGE, start=start[tap])
-
-    def six_problems() -> None:
-        for tap, features in now.items():
-            first = start[tap].repeat_interleave(len(RIDGES), 0)
-            many = labels.repeat_interleave(len(RIDGES), 0)
-            fit_logistic(standardised(features), many, 10, [*RIDGES, *RIDGES], start=first)
-
-    def one_by_one() -> None:
-        for features in now.values():
-            x = standardised(features)
-            for y in labels:
-                for ridge in RIDGES:
-                    by_scikit_learn(x, y, ridge)
-
-    found.append(both("an epoch as users do it, 7 layers x 2 x 3 / ours", one_by_one, six_problems, 15, min(blocks, 3)))
-    epoch = partial(training_epoch, network, optimizer, train)
-    at_least = 1 if samples > 10_000 else 4
-    found.append(both("training epoch / probing all layers, warm", epoch, probing, at_least, blocks))
-    print(table(found))
-    print("\n".join(lines))
-    rates = [row.median for row in found if "cold" in row.what]
-    print(f"\nGeometric mean of scikit-learn / ours: {exp(mean(map(log, rates))):.2f} (at least 3).")
-    print(f"Iterations cold / warm: {mean(cold_warm):.2f} (at least 3 after the fifth epoch; here after the second).")
+    bench = Bench(options.data, samples, samples // 5 if options.quick else options.few)
+    found = [row for part in options.parts for row in parts[part](bench, blocks)]
+    print(f"\n{table(found)}\n")
     print(f"{samples} samples; {options.threads} threads; torch {torch.__version__}; CPU time of the process;")
     print(f"{'real CIFAR-10' if options.data else 'generated images'}; peak memory of the process ", end="")
     print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB; {time.strftime('%Y-%m-%d')}.")

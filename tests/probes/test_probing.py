@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,4 +89,5 @@ def test_wrapped_and_compiled_networks_are_read_as_what_they_wrap(
     finally:
         distributed.destroy_process_group()
     assert probe(nn.DataParallel(network), sets) == expected
-    assert probe(torch.compile(network), sets) == expected
+    compiled: Any = torch.compile(network)
+    assert probe(compiled, sets) == expected
