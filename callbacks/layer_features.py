@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 from stratoscope.callbacks.probed_sets import GIVEN, TRUE, ProbedSet, labelled_batch
 from stratoscope.callbacks.progress import tracked
 from stratoscope.probes import LabelledFeatures, Reduction, Shard, Tap, read_features, room
+
+LOGITS = "#logits"  # no tap is called so
 
 
 class LayerFeatures:
@@ -42,9 +45,15 @@ class LayerFeatures:
         folder: Path,
     ) -> None:
         self.shard, self.folders = shard, {tap.name: folder if tap.name in in_files else None for tap in taps}
+        self.answers: dict[str, Tensor] = {}
         self.counts = {split: len(part.indices) for split, part in sets.items()}
         self.labels: dict[str, dict[str, Tensor]] = {}
         self.rows: dict[str, dict[str, Tensor]] = {}  # by set, then layer
+        answers: list[Any] = []  # of the network to the last batch
+
+        def answer(image: Tensor) -> None:
+            answers.append(module(image))
+
         began = time.monotonic()
         for split, part in sets.items():
             mine = shard.blocks(part.indices)
@@ -54,13 +63,18 @@ class LayerFeatures:
             # a process without a sample of its own reads one, to know the shapes
             for batch in tracked(trainer, part.blocks(mine or [part.indices[:1]]), f"reading {split} features"):
                 fields = labelled_batch(trainer, batch)
-                found = read_features(module, module, fields["image"], list(self.folders), reduce)
-                for name, new in {**found, TRUE: fields[TRUE], GIVEN: fields[GIVEN]}.items():
+                found = read_features(module, answer, fields["image"], list(self.folders), reduce)
+                found |= {TRUE: fields[TRUE], GIVEN: fields[GIVEN]}
+                if isinstance(said := answers.pop(), Tensor) and said.ndim == 2:
+                    found[LOGITS] = said.float()
+                for name, new in found.items():
                     if name not in rows:
                         rows[name] = room((size, *new.shape[1:]), new.dtype, new.device, self.folders.get(name))
                     rows[name][done : done + len(new)] = new[:size]
                 done += len(fields[TRUE])
             self.labels[split] = {kind: self._everywhere(rows.pop(kind), split) for kind in (TRUE, GIVEN)}
+            if LOGITS in rows:
+                self.answers[split] = rows.pop(LOGITS)
             self.rows[split] = rows
         self.seconds = time.monotonic() - began
 
@@ -77,6 +91,14 @@ class LayerFeatures:
                     whole, {kind: self.labels[split][kind].to(whole.device) for kind in kinds}
                 )
         return found if self.shard.owns(item) else None
+
+    def logits(self, split: str, item: int) -> Tensor | None:
+        """What the network answers on all samples of a set, (n, classes), on the process that owns the item.
+
+        None too if the network answers anything but one row of numbers per sample.
+        """
+        answers = self.answers.get(split)
+        return None if answers is None else self.shard.gather(answers, self.counts[split], item)
 
     def _everywhere(self, own: Tensor, split: str) -> Tensor:
         """The labels of a whole set on every process."""

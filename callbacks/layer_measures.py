@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +32,37 @@ Row = dict[str, Any]
 Cells = Iterator[tuple[str, str, str, float]]  # measure, labels, split, value
 
 
-def measure_layer(measures: Sequence[str], sets: Mapping[str, LabelledFeatures], classes: int) -> list[Row]:
+def measure_layer(
+    measures: Sequence[str],
+    sets: Mapping[str, LabelledFeatures],
+    classes: int,
+    weight: Tensor | None = None,
+    logits: Tensor | None = None,
+) -> list[Row]:
     """Measure one layer.
 
     Args:
         measures: `neighbours` (accuracy of the 20 nearest training samples, of standardised features), `rank`
-            (effective rank and participation ratio of the training features), `collapse` (NC1 and NC2, by label kind);
+            (effective rank and participation ratio of the training features), `collapse` (NC1 to NC4, by label kind);
             others are not for a layer alone.
         sets: Features and labels of the layer, by name of the set.
         classes: Number of classes.
+        weight: Of the network's classifier, (classes, features), if this layer is its input: for NC3.
+        logits: What the network answers on the training set, (n, classes): for NC4.
 
     Returns:
         Rows with measure, labels, split and value; what cannot be measured has the reason as its value.
     """
+    known = {
+        "neighbours": lambda: _neighbours(sets, classes),
+        "rank": lambda: _rank(sets),
+        "collapse": lambda: _collapse(sets[TRAIN], classes, weight, logits),
+    }
     rows: list[Row] = []
     for name in measures:
-        if name in BY_NAME:
+        if name in known:
             try:
-                rows += [_row(*cells) for cells in BY_NAME[name](sets, classes)]
+                rows += [_row(*cells) for cells in known[name]()]
             except ValueError as reason:  # such as a class without samples, or features that do not vary
                 rows.append(_row(name, "", TRAIN, f"failed: {reason}"))
     return rows
@@ -143,19 +157,20 @@ def _neighbours(sets: Mapping[str, LabelledFeatures], classes: int) -> Cells:
             yield "neighbour_accuracy", TRUE, split, correct / count
 
 
-def _rank(sets: Mapping[str, LabelledFeatures], classes: int) -> Cells:
+def _rank(sets: Mapping[str, LabelledFeatures]) -> Cells:
     variances = spectrum(sets[TRAIN].features)
     yield "effective_rank", "", TRAIN, effective_rank(variances)
     yield "participation_ratio", "", TRAIN, participation_ratio(variances)
 
 
-def _collapse(sets: Mapping[str, LabelledFeatures], classes: int) -> Cells:
-    train = sets[TRAIN]
+def _collapse(train: LabelledFeatures, classes: int, weight: Tensor | None, logits: Tensor | None) -> Cells:
+    if logits is not None and logits.shape[1] != classes:
+        logits = None
+    if weight is not None and len(weight) != classes:
+        weight = None
     for kind, label in train.labels.items():
         if kind != CONTROL:
-            found = neural_collapse(train.features, label, classes)
-            for name in ("nc1", "nc2_norms", "nc2_angles"):
-                yield name, kind, TRAIN, getattr(found, name)
-
-
-BY_NAME = {"neighbours": _neighbours, "rank": _rank, "collapse": _collapse}
+            found = neural_collapse(train.features, label, classes, weight, logits)
+            for name, value in asdict(found).items():
+                if value is not None:
+                    yield name, kind, TRAIN, value

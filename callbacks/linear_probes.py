@@ -34,6 +34,7 @@ from stratoscope.probes import (
     Separability,
     Shard,
     Tap,
+    classifier_weights,
     control_labels,
     find_taps,
     frozen,
@@ -175,7 +176,7 @@ class LinearProbes(Callback):
         shard = Shard(trainer.global_rank, trainer.world_size)
         sets = probed_sets(trainer, self.choice)
         with frozen(pl_module), trainer.precision_plugin.forward_context():
-            taps, features, budget = self._look(trainer, pl_module, sets[TRAIN])
+            taps, features, budget, classifier = self._look(trainer, pl_module, sets[TRAIN])
             samples = [len(part.indices) for part in sets.values()]
             in_files = budget.in_files(features, len(sets[TRAIN].indices), sum(samples))
             layers = LayerFeatures(trainer, pl_module, taps, sets, self.reduce, shard, in_files, folder(trainer))
@@ -185,8 +186,9 @@ class LinearProbes(Callback):
         mine: dict[int, _Result] = {}
         for item, tap in enumerate(tracked(trainer, taps, f"epoch {epoch}: fitting probes")):
             layer = layers.take(tap.name, item, kinds)
+            logits = layers.logits(TRAIN, item) if "collapse" in self.measures else None
             if layer is not None:
-                mine[item] = self._fit(tap.name, layer)
+                mine[item] = self._fit(tap.name, layer, classifier.get(tap.name), logits)
         results = {taps[item].name: result for item, result in sorted(shard.share(mine).items())}
         self.weights = {name: one.weights for name, one in results.items() if one.weights is not None}
         self.table.put(epoch, {tap.name: (tap.width, results[tap.name].scores) for tap in taps})
@@ -199,8 +201,8 @@ class LinearProbes(Callback):
 
     def _look(
         self, trainer: Trainer, module: LightningModule, train: ProbedSet
-    ) -> tuple[list[Tap], dict[str, int], Budget]:
-        """Taps, the number of features at each, and what memory there is, from some first training samples."""
+    ) -> tuple[list[Tap], dict[str, int], Budget, dict[str, Tensor]]:
+        """Taps, features at each, what memory there is, and the classifier's weights, from some training samples."""
         batch = labelled_batch(trainer, next(iter(train.blocks([train.indices[:FIRST]]))))
         taps = select_taps(self.taps, find_taps(module, module, batch["image"]))
         features = read_features(module, module, batch["image"], [tap.name for tap in taps], self.reduce)
@@ -208,7 +210,10 @@ class LinearProbes(Callback):
         classes = 1 + int(torch.maximum(batch[TRUE], batch[GIVEN]).max())
         memory = None if self.memory is None else self.memory * GIB
         budget = Budget(memory, trainer.world_size, kinds * len(self.ridges), classes)
-        return taps, {name: rows.shape[1] for name, rows in features.items()}, budget
+        widths = {name: rows.shape[1] for name, rows in features.items()}
+        whole = {tap.name: features[tap.name] for tap in taps if tap.width == widths[tap.name]}
+        classifier = classifier_weights(module, module, batch["image"], whole) if "collapse" in self.measures else {}
+        return taps, widths, budget, classifier
 
     def _label_kinds(self, layers: LayerFeatures) -> list[str]:
         """What probes are fitted to; control labels are made here."""
@@ -222,10 +227,12 @@ class LinearProbes(Callback):
             kinds.append(CONTROL)
         return kinds
 
-    def _fit(self, tap: str, sets: dict[str, LabelledFeatures]) -> "_Result":
+    def _fit(
+        self, tap: str, sets: dict[str, LabelledFeatures], classifier: Tensor | None, logits: Tensor | None
+    ) -> "_Result":
         """Measure a layer, then fit its probes, from where the last ones ended, and score them."""
         classes = 1 + max(int(label.max()) for part in sets.values() for label in part.labels.values())
-        measured = measure_layer(self.measures, sets, classes)
+        measured = measure_layer(self.measures, sets, classes, classifier, logits)
         test = next((part.features for split, part in sets.items() if split not in {TRAIN, HELD_OUT}), None)
         sample = test[:SIMILAR].cpu().clone() if "similarity" in self.measures and test is not None else None
         start = self.weights.get(tap)

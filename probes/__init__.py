@@ -1,7 +1,7 @@
 """Instruments: what can be measured on a frozen network. Pure PyTorch: no Lightning, no files, no logging."""
 
 from stratoscope.probes.bands import bootstrap_band
-from stratoscope.probes.collapse import NeuralCollapse, neural_collapse
+from stratoscope.probes.collapse import NeuralCollapse, classifier_weights, neural_collapse
 from stratoscope.probes.comparison import Comparison, compare
 from stratoscope.probes.control import control_labels, selectivity
 from stratoscope.probes.interval import wilson
@@ -36,6 +36,7 @@ __all__ = [
     "average_pool",
     "best_left_out",
     "bootstrap_band",
+    "classifier_weights",
     "compare",
     "control_labels",
     "effective_rank",

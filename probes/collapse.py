@@ -1,11 +1,13 @@
 """Neural collapse: how far the classes of one layer have shrunk to the corners of a simplex."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from stratoscope.probes.centring import Centred
@@ -140,3 +142,39 @@ def _disagreement(x: Centred, means: Float[Tensor, "c d"], logits: Float[Tensor,
         nearest = (means.square().sum(1) - 2 * rows @ means.T).argmin(1)
         different += int((nearest != answers.argmax(1)).sum())
     return different / len(logits)
+
+
+def classifier_weights(
+    module: nn.Module, forward: Callable[[Tensor], Any], image: Tensor, features: Mapping[str, Tensor]
+) -> dict[str, Float[Tensor, "c d"]]:
+    """The weights of the network's classifier, its last linear layer, for the layers that are its input.
+
+    Args:
+        module: The network, frozen.
+        forward: Runs the network on a batch of images.
+        image: A batch, (n, ...).
+        features: By layer, what it gives for that batch, in full: (n, d).
+
+    Returns:
+        The weights by layer; none if no layer is the input of the last linear layer that ran.
+    """
+    seen: list[tuple[nn.Linear, Tensor]] = []
+
+    def note(part: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
+        seen.append((part, inputs[0].clone()))  # what follows may overwrite it
+
+    handles = [part.register_forward_pre_hook(note) for part in module.modules() if isinstance(part, nn.Linear)]
+    try:
+        with torch.compiler.set_stance("force_eager"):  # a compiled network would not call the hooks
+            forward(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not seen:
+        return {}
+    last, entered = seen[-1]
+    return {
+        layer: last.weight.detach()
+        for layer, rows in features.items()
+        if rows.shape == entered.shape and torch.equal(rows, entered.to(rows))
+    }

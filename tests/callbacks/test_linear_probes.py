@@ -2,6 +2,11 @@
 
 import csv
 import math
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +112,7 @@ class FailingProbes(LinearProbes):
 
     failures = 0
 
-    def _fit(self, tap: str, sets: dict[str, LabelledFeatures]) -> Any:
+    def _fit(self, *_: Any) -> Any:
         raise RuntimeError("in the middle")
 
     def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
@@ -177,23 +182,28 @@ def test_a_layer_that_fails_spoils_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_has_the_table_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    """Rows and warm starts travel in the checkpoint: after resuming, probes.csv is the same to the byte."""
+    """Rows and warm starts travel in the checkpoint: after resuming, both tables are the same to the byte."""
 
     def module() -> MLP:
         seed_everything(1, verbose=False)
         return MLP(width=8)
 
+    def probes() -> LinearProbes:
+        return LinearProbes(measures=["similarity", "collapse"])
+
     whole, part = tmp_path / "whole", tmp_path / "part"
-    trainer(whole, LinearProbes(), epochs=3).fit(module(), datamodule=Digits(corruption=RandomLabels()))
-    first = trainer(part, LinearProbes(), epochs=1)
+    trainer(whole, probes(), epochs=3).fit(module(), datamodule=Digits(corruption=RandomLabels()))
+    first = trainer(part, probes(), epochs=1)
     first.fit(module(), datamodule=Digits(corruption=RandomLabels()))
     first.save_checkpoint(part / "one.ckpt")
     (part / "probes.csv").unlink()
+    (part / "measures.csv").unlink()
     seed_everything(99, verbose=False)
-    trainer(part, LinearProbes(), epochs=3).fit(
+    trainer(part, probes(), epochs=3).fit(
         MLP(width=8), datamodule=Digits(corruption=RandomLabels(), seed=1), ckpt_path=part / "one.ckpt"
     )
-    assert (whole / "probes.csv").read_text() == (part / "probes.csv").read_text()
+    for file in ("probes.csv", "measures.csv"):
+        assert (whole / file).read_text() == (part / file).read_text()
 
 
 def test_probes_are_fitted_on_a_fixed_random_part(tmp_path: Path) -> None:
@@ -358,16 +368,17 @@ def test_held_out_samples_choose_the_ridge(tmp_path: Path) -> None:
 def test_measures_come_into_a_table_of_their_own(tmp_path: Path) -> None:
     """Every measure asked for has rows for every layer; probes of control labels are fitted beside the others."""
     everything = ["neighbours", "rank", "collapse", "control", "similarity"]
-    fit(tmp_path, LinearProbes("all", measures=everything, epochs=[0, 2]))
+    fit(tmp_path, LinearProbes(["all", "dead"], measures=everything, epochs=[0, 2]))
     with (tmp_path / "measures.csv").open(newline="") as text:
         found = list(csv.DictReader(text))
     layers = {row["layer"] for row in rows(tmp_path)}
-    expected = {"neighbour_accuracy", "effective_rank", "participation_ratio", "nc1", "nc2_norms", "nc2_angles"}
+    expected = {"neighbour_accuracy", "effective_rank", "participation_ratio", "nc1", "nc2_norms", "nc2_angles", "nc4"}
     for layer in layers:
         assert expected | {"selectivity"} <= {row["measure"] for row in found if row["layer"] == layer}
     assert {row["epoch"] for row in found} == {"0", "2"}
     assert all(math.isfinite(float(row["value"])) for row in found)
     assert {row["labels"] for row in rows(tmp_path)} == {"true_label", "control_label"}
+    assert {row["layer"] for row in found if row["measure"] == "nc3"} == {"dead"}  # the classifier's input
     pairs = [row for row in found if row["measure"].startswith("cka with ") and row["epoch"] == "0"]
     assert len(pairs) == len(layers) * (len(layers) - 1) // 2
     probes = {(row["epoch"], row["layer"], row["labels"], row["split"]): row["accuracy"] for row in rows(tmp_path)}
@@ -431,3 +442,57 @@ def test_the_plan_is_said_before_the_first_fit(tmp_path: Path, monkeypatch: pyte
     assert [line.split()[0] for line in lines[1:3]] == ["first", "last"]
     assert "8 of 16 features" in lines[1]
     assert "3 features" in lines[2]
+
+
+DYING = """
+import os, sys, torch
+from lightning.pytorch import Trainer
+from test_linear_probes import LinearProbes, Somebody, loader
+
+class Dying(LinearProbes):
+    def _fit(self, *layer):
+        if os.environ.get("LOCAL_RANK", "0") == sys.argv[1]:
+            os._exit(9)  # as when the system kills it
+        return super()._fit(*layer)
+
+quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+probes = Dying(taps=["input", "first"])
+run = Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, callbacks=[probes], **quiet)
+run.fit(Somebody(), loader())
+"""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_dies_ends_the_others(rank: int, tmp_path: Path) -> None:
+    """Whichever it is, in the middle of the fits: the command ends, not well, with all its processes."""
+    script = tmp_path / "dying.py"
+    script.write_text(DYING)
+    places = [str(Path(__file__).parent), str(Path.cwd())]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    command = [sys.executable, str(script), str(rank)]
+    group = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        _, said = group.communicate(timeout=120)  # ends when the last of them has closed its end
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(group.pid, signal.SIGKILL)
+    assert group.returncode == 9 if rank == 0 else group.returncode != 0 and b"RuntimeError" in said, said
+
+
+def test_a_layer_is_compared_with_itself_at_earlier_epochs(tmp_path: Path) -> None:
+    """With the first epoch measured and the last before, once each; the input stays what it is."""
+    probes = LinearProbes(["input", "first", "last"], measures=["similarity"])
+    run = trainer(tmp_path, probes, epochs=3)
+    seed_everything(0, verbose=False)
+    run.fit(Somebody(), loader(shuffle=False), loader(90, shuffle=False))
+    found = {(row["epoch"], row["layer"], row["measure"]): row["value"] for row in probes.measured.rows}
+    with_epochs = {(epoch, measure) for epoch, layer, measure in found if layer == "first" and "epoch" in measure}
+    assert with_epochs == {
+        (1, "cka with epoch 0"),
+        (2, "cka with epoch 0"),
+        (2, "cka with epoch 1"),
+        (3, "cka with epoch 0"),
+        (3, "cka with epoch 2"),
+    }
+    assert found[3, "input", "cka with epoch 0"] == pytest.approx(1)
+    assert found[3, "last", "cka with epoch 0"] < found[3, "last", "cka with epoch 2"] < 1

@@ -379,3 +379,27 @@ def test_random_problems_are_solved(seed: int) -> None:
     clear = margins[:, -1] - margins[:, -2] > 1e-2
     ours = fit.logits(torch.from_numpy(x)).argmax(1).numpy()
     assert (ours == logits.argmax(1))[clear].all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_separable_classes_are_fitted_at_a_weak_ridge(dtype: torch.dtype) -> None:
+    """Classes far apart have an optimum, with large weights, and it is found and certified."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(4, (400,), generator=generator)
+    x = torch.randn(400, 10, generator=generator, dtype=torch.float64).add_(8 * torch.eye(4, 10)[y])
+    x = ((x - x.mean(0)) / x.std(0)).to(dtype)
+    (fit,) = fit_logistic(x, y[None], 4, 1e-6)
+    assert fit.converged
+    assert fit.gap <= 1e-6
+    assert bool((fit.logits(x).argmax(1) == y).all())
+    assert fit.objective < 1e-3
+
+
+@pytest.mark.parametrize("n", [2, 3, 9])
+def test_fewer_samples_than_classes_are_fitted(n: int) -> None:
+    """Each sample its own class, of ten: fitted and certified, with finite weights."""
+    x = torch.randn(n, 5, generator=torch.Generator().manual_seed(n))
+    (fit,) = fit_logistic(x - x.mean(0), torch.arange(n)[None], 10, 1e-3)
+    assert fit.converged
+    assert bool(torch.isfinite(fit.weight).all())
+    assert bool(torch.isfinite(fit.bias).all())

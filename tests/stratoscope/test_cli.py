@@ -437,16 +437,21 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=600, check=False)
 
 
-def test_two_processes_give_the_table_of_one() -> None:
-    """The probe table of a stored network is the same to the byte on one process and on two, at equal thread counts."""
+def test_several_processes_give_the_table_of_one() -> None:
+    """The probe table of a stored network is the same to the byte on one, two and three, at equal thread counts."""
     main(f"{PROBED} --trainer.max_epochs 1 --data.corruption RandomLabels --run one".split())
-    for name, options in {"alone": [], "two": ["--trainer.devices", "2", "--trainer.strategy", "ddp"]}.items():
-        done = run("validate", "--ckpt_path", "runs/one/checkpoints/last.ckpt", "--run", name, *options)
+    for count in (1, 2, 3):
+        options = ["--ckpt_path", "runs/one/checkpoints/last.ckpt", "--data.batch_size", "120", "--run", str(count)]
+        if count > 1:
+            options += ["--trainer.devices", str(count), "--trainer.strategy", "ddp"]
+        done = run("validate", *options)
         assert done.returncode == 0, done.stderr
-    assert Path("runs/alone/probes.csv").read_text() == Path("runs/two/probes.csv").read_text()
-    alone, two = table("runs/alone/metrics.csv")[0], table("runs/two/metrics.csv")[0]
-    assert float(alone["test/accuracy"]) == float(two["test/accuracy"])
-    assert float(alone["test/loss"]) == pytest.approx(float(two["test/loss"]), rel=1e-6)
+    alone = table("runs/1/metrics.csv")[0]
+    for count in (2, 3):
+        assert Path("runs/1/probes.csv").read_text() == Path(f"runs/{count}/probes.csv").read_text()
+        together = table(f"runs/{count}/metrics.csv")[0]
+        assert float(alone["test/accuracy"]) == float(together["test/accuracy"])
+        assert float(alone["test/loss"]) == pytest.approx(float(together["test/loss"]), rel=1e-6)
 
 
 def test_quickstart_memorises_random_labels() -> None:
