@@ -82,6 +82,16 @@ class ImageLoader(DataLoader[Batch]):
         # the generator is for those who make a plain loader of this one: its draws must not disturb training
         super().__init__(dataset, **{"collate_fn": _as_it_is, "generator": torch.Generator(), **settings})
         self.data, self.device, self.seed = dataset, device, seed
+        self.taken = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """The place in the epoch: batches taken; 0 at its end."""
+        return {"taken": self.taken % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next iteration, of training batches, begin behind those taken."""
+        if isinstance(self.batch_sampler, ShuffledBatches):
+            self.batch_sampler.skip = self.taken = state["taken"]
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator is all that is needed
         data, epoch = self.data, getattr(self.batch_sampler, "epoch", None)
@@ -89,7 +99,9 @@ class ImageLoader(DataLoader[Batch]):
         draw = None
         if self.seed is not None and epoch is not None:
             draw = [words.to(self.device) for words in draws(data.augmentations, self.seed, epoch, len(data))]
+        self.taken = getattr(self.batch_sampler, "skip", 0)
         for index in self.batch_sampler or ():
+            self.taken += 1
             yield data.read(torch.as_tensor(index, device=self.device), draw)
 
 

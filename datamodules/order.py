@@ -18,6 +18,10 @@ class ShuffledBatches(Sampler[Tensor]):
     smaller; where it does not divide by the ranks, its remainder (fewer samples than ranks, others in every epoch)
     is left out.
 
+    Attributes:
+        epoch: Whose order the next iteration gives.
+        skip: Batches that the next iteration leaves out, as an interrupted run has taken them.
+
     Args:
         size: Number of samples in the set.
         batch_size: Samples per step, over all ranks; a multiple of their number.
@@ -33,7 +37,7 @@ class ShuffledBatches(Sampler[Tensor]):
         if batch_size % ranks:
             raise ValueError(f"batch_size must be a multiple of the number of devices ({ranks}), got {batch_size}")
         self.size, self.batch_size, self.seed, self.rank, self.ranks = size, batch_size, seed, rank, ranks
-        self.epoch, self.device = 0, device
+        self.epoch, self.skip, self.device = 0, 0, device
         self.sampler = self  # Lightning announces the epoch to `batch_sampler.sampler`
 
     def set_epoch(self, epoch: int) -> None:
@@ -43,7 +47,8 @@ class ShuffledBatches(Sampler[Tensor]):
     def __iter__(self) -> Iterator[Tensor]:
         # A generator: nothing is read before the first batch is asked for, as Lightning may call iter() early.
         order = permutations(raw_bits(self.seed, f"order of epoch {self.epoch}", self.size))
-        for batch in torch.from_numpy(order).to(self.device).split(self.batch_size):
+        skip, self.skip = self.skip, 0
+        for batch in torch.from_numpy(order).to(self.device).split(self.batch_size)[skip:]:
             share = len(batch) // self.ranks
             if share:
                 yield batch[self.rank * share : (self.rank + 1) * share]

@@ -4,7 +4,9 @@ First everything is parsed, checked and built, with nothing written (`build`, `C
 is answered in one line with exit code 2. Only then the run directory is made and the trainer started (`Command.start`).
 """
 
+import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -15,19 +17,21 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import stratoscope
 from stratoscope.arguments import check_numbers, with_checkpoint_config, with_configs_first, with_configs_found
-from stratoscope.callbacks import HumanUncertainty, LinearProbes, Predictions
+from stratoscope.callbacks import ExactResume, HumanUncertainty, LinearProbes, Predictions
 from stratoscope.callbacks.linear_probes import finished_epochs
 from stratoscope.catalogue import catalogue
-from stratoscope.checkpoint import CONFIG, LastCheckpoint, check_weights, load_checkpoint
+from stratoscope.checkpoint import CONFIG, LastCheckpoint, WholeFiles, check_weights, load_checkpoint, newest_good
 from stratoscope.completion import PrintCompletion
 from stratoscope.datamodules import ImageDataModule
 from stratoscope.datamodules.augmentation import draws
+from stratoscope.interruption import Interrupted, StopOnSignal, requeue
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.models import Classifier
 from stratoscope.probes import frozen
@@ -37,6 +41,8 @@ from stratoscope.run_directory import RunDirectory, different
 from stratoscope.wandb_setup import prepare_wandb
 
 RECORDED = ("seed_everything", "threads", "trainer", "model", "data")  # what makes a run what it is
+
+NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Parser(LightningArgumentParser):
@@ -112,9 +118,10 @@ class Command(LightningCLI):
         os.environ["STRATOSCOPE_RUN"] = self.directory.path.name  # the processes this one starts share its run
         if changes := self.directory.differences(self.record, self.asked):
             raise Refused(f"run {name} has another config: {'; '.join(changes)}; give this one another --run")
+        self.notes: list[str] = []
         if self.subcommand == "fit":
             self._find_checkpoint(config)
-        self.notes = prepare_wandb(_as_list(config.trainer.logger), self.directory)
+        self.notes += prepare_wandb(_as_list(config.trainer.logger), self.directory)
 
     def _find_checkpoint(self, config: Namespace) -> None:
         """Go on from the run's own last checkpoint, or from one that fits what is asked for.
@@ -122,7 +129,11 @@ class Command(LightningCLI):
         Raises:
             Refused: If it holds another model, or has all the epochs already.
         """
-        if last := self.directory.last_checkpoint if self.directory.begun else None:
+        last, reasons = newest_good(self.directory.path / "checkpoints") if self.directory.begun else (None, [])
+        if reasons and not last:
+            raise Refused(f"run {self.directory.path.name} has no checkpoint that could be used: {'; '.join(reasons)}")
+        self.notes = [*reasons, f"going on from {last}"] if reasons else []
+        if last:
             config.ckpt_path = str(last)
         elif config.ckpt_path:
             checkpoint = load_checkpoint(config.ckpt_path)
@@ -138,13 +149,20 @@ class Command(LightningCLI):
         fits = self.subcommand == "fit"
         callbacks = _as_list(config.callbacks)
         if fits and config.enable_checkpointing is not False and not config.fast_dev_run:
-            callbacks.append(LastCheckpoint(self.directory.path, self.record))
+            stop = StopOnSignal()
+            callbacks = [stop, *callbacks, LastCheckpoint(self.directory.path, self.record, stop)]
+        if fits and not any(isinstance(callback, ExactResume) for callback in callbacks):
+            callbacks.insert(0, ExactResume(int(self._get(self.config_init, "seed_everything") or 0)))
         if self.subcommand == "predict" and isinstance(self.model, Classifier):
             callbacks.append(Predictions())
         bar = config.enable_progress_bar is not False and sys.stderr.isatty()
         if bar and not any(isinstance(callback, ProgressBar) for callback in callbacks):
             callbacks.append(TQDMProgressBar())  # beside Rich's there can be no second bar, for the probes
+        plugins = _as_list(config.plugins)
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins.append(WholeFiles())
         own: dict[str, Any] = {
+            "plugins": plugins,
             "logger": [
                 MetricsFile(self.directory.path),
                 *(x for x in _as_list(config.logger) if isinstance(x, Logger)),
@@ -244,7 +262,10 @@ class Command(LightningCLI):
             going_on = self.directory.begun
             self.directory.claim(self.record, self.asked, self.data_hashes)
             self._announce(going_on)
-        super()._run_subcommand(subcommand)
+        try:
+            super()._run_subcommand(subcommand)
+        except Interrupted as interruption:
+            self._interrupted(interruption)
         if subcommand in {"validate", "test"} and isinstance(self.model, Classifier):
             self._say_metrics()
         if _first() and self.trainer.state.status == TrainerStatus.FINISHED and not self.trainer.received_sigterm:
@@ -252,6 +273,18 @@ class Command(LightningCLI):
             _say(f"done: {self.directory.path}")
             if (picture := self.directory.path / "separability.png").is_file():
                 _say(f"picture: {picture}")
+
+    def _interrupted(self, interruption: Interrupted) -> NoReturn:
+        """Record it, and end with the signal's code.
+
+        Raises:
+            SystemExit: Always.
+        """
+        if _first():
+            self.directory.interrupt()
+            again = requeue() if interruption.number == signal.SIGUSR1 else ""
+            print(f"stratoscope: {interruption}{f'; {again}' if again else ''}", file=sys.stderr)
+        raise SystemExit(interruption.code)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """The arguments of the trainer's method; a Classifier's metrics are said by set, not by Lightning."""
@@ -323,8 +356,9 @@ def main(args: Sequence[str] | None = None) -> None:
         args: The words after `stratoscope`; those of the process by default.
 
     Raises:
-        SystemExit: With code 2 for input that was refused.
-        Refused: The same with --debug.
+        SystemExit: With code 2 for input that was refused, 74 for files that cannot be written.
+        Refused: The first with --debug.
+        OSError: The second with --debug.
     """
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
@@ -346,6 +380,14 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         print(f"stratoscope: {refusal}", file=sys.stderr)
         raise SystemExit(2) from None
+    except OSError as error:
+        if debug or error.errno not in NOT_WRITABLE:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(
+            f"stratoscope: cannot write{where}: {error.strerror}; what was saved before is as it was", file=sys.stderr
+        )
+        raise SystemExit(os.EX_IOERR) from None
 
 
 def _as_list(value: Any) -> list[Any]:

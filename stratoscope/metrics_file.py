@@ -59,9 +59,16 @@ class MetricsFile(Logger):
             self._say(self.rows[step or 0])
 
     @rank_zero_only
+    def complete(self, metrics: dict[str, float], step: int) -> None:
+        """Add what an interruption kept from being logged to the row of a step."""
+        self.rows[step] = {**metrics, "step": step, **self.rows.get(step, {})}
+        self.save()
+
+    @rank_zero_only
     def save(self) -> None:
         """Write the file, whole or not at all."""
-        names = list(dict.fromkeys(name for row in self.rows.values() for name in row if name not in FIRST))
+        # in an order that does not depend on what was logged first, which an interruption changes
+        names = sorted({name for row in self.rows.values() for name in row if name not in FIRST})
         with replacing(self.file) as part, part.open("w", newline="") as text:
             writer = csv.DictWriter(text, FIRST + names, lineterminator="\n")
             writer.writeheader()

@@ -67,12 +67,6 @@ class RunDirectory:
         return self.record.get("status") == "finished"
 
     @property
-    def last_checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, if there is one."""
-        file = self.path / "checkpoints" / "last.ckpt"
-        return file if file.is_file() else None
-
-    @property
     def begun(self) -> bool:
         """Whether there is a run of this name to go on with."""
         return bool(self.record)
@@ -115,7 +109,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=self.named)
             with replacing(self.config_file) as part:
                 part.write_text(yaml.safe_dump(config, sort_keys=False))
-            begun = {"status": "running", "started": _now(), **self.record, "asked": asked}
+            begun = {"started": _now(), **self.record, "status": "running", "asked": asked}
             commands = [*begun.get("commands", []), shlex.join(sys.argv)]
             self._write({**begun, "data": data, "versions": _versions(), "code": _code(), "commands": commands})
         except OSError as error:
@@ -124,6 +118,10 @@ class RunDirectory:
     def finish(self) -> None:
         """Record that the run has ended as it should."""
         self._write({**self.record, "status": "finished", "ended": _now()})
+
+    def interrupt(self) -> None:
+        """Record that the run was asked to end, and can go on."""
+        self._write({**self.record, "status": "interrupted", "ended": _now()})
 
     def _read(self) -> None:
         try:

@@ -1,0 +1,96 @@
+"""An interrupted run goes on bit for bit as if nothing had happened: what Lightning's checkpoints leave out.
+
+*Random numbers.* Before every step all global generators are seeded from (seed, epoch, step, process). So nothing needs
+to be saved, and what happens between steps (validation, probes, an interruption) cannot change what they give.
+
+*The place in the epoch.* Batches come in an order that is a function of (seed, epoch); a checkpoint from the middle of
+an epoch says how many of them are done. Lightning would read that back only in some cases.
+
+*Training metrics* of the epoch so far, which are sums over batches; and those of a finished epoch, which Lightning logs
+only after the checkpoint is written.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import CombinedLoader
+from torchmetrics import Metric
+
+
+class ExactResume(Callback):
+    """Seeds every step and puts into checkpoints what Lightning leaves out.
+
+    Works with loaders that have `state_dict` and `load_state_dict`, such as those of our data modules; others go on
+    exactly from the end of an epoch only.
+
+    Args:
+        seed: Decides the random numbers of all steps.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self._state: dict[str, Any] = {}
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Seed the generators of torch (on all devices), NumPy and Python."""
+        place = f"{self.seed} {trainer.current_epoch} {batch_idx} {trainer.global_rank}"
+        words = hashlib.blake2b(place.encode(), digest_size=8).digest()
+        torch.manual_seed(int.from_bytes(words, "little", signed=True))
+        random.seed(words)
+        np.random.seed(int.from_bytes(words[:4], "little"))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the place in the epoch and the metrics so far."""
+        loaders = [loader.state_dict() for loader in _loaders(trainer) if hasattr(loader, "state_dict")]
+        state: dict[str, Any] = {"loaders": loaders}
+        if any(any(loader.values()) for loader in loaders):  # in the middle of an epoch
+            state["sums"] = {name: _summed(metric) for name, metric in _metrics(pl_module)}
+        elif trainer.training:
+            logged = trainer._logger_connector.metrics["log"]
+            state["logged"] = {name: float(value) for name, value in logged.items()}
+        checkpoint["exact_resume"] = state
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep it until training starts."""
+        self._state = checkpoint.get("exact_resume", {})
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put it back."""
+        state, self._state = self._state, {}
+        stateful = [loader for loader in _loaders(trainer) if hasattr(loader, "load_state_dict")]
+        for loader, place in zip(stateful, state.get("loaders", []), strict=False):
+            if any(place.values()):
+                loader.load_state_dict(place)
+        for name, metric in _metrics(pl_module):
+            if trainer.is_global_zero and name in state.get("sums", {}):  # they are sums over all processes
+                for part, value in state["sums"][name].items():
+                    setattr(metric, part, value.to(pl_module.device))
+                metric._update_count = 1
+        if logged := state.get("logged"):
+            step = int(logged.pop("step", trainer.global_step))
+            for logger in trainer.loggers:
+                if hasattr(logger, "complete"):
+                    logger.complete(logged, step)
+
+
+def _loaders(trainer: Trainer) -> list[Any]:
+    loader = trainer.train_dataloader
+    return [] if loader is None else CombinedLoader(loader).flattened
+
+
+def _metrics(module: LightningModule) -> Iterator[tuple[str, Metric]]:
+    return ((name, part) for name, part in module.named_modules() if isinstance(part, Metric))
+
+
+def _summed(metric: Metric) -> dict[str, Any]:
+    """The states of a metric, put together over all processes; every process has to ask."""
+    metric.sync()
+    state = {name: value.clone() for name, value in metric.metric_state.items() if isinstance(value, torch.Tensor)}
+    if metric._is_synced:
+        metric.unsync()
+    return state

@@ -1,0 +1,376 @@
+"""Tests of what happens to interrupted runs: they go on, and end as if nothing had happened.
+
+Runs are forked from this process, which has imported everything already. The random moments of the `kill -9` test, and
+how many there are, can be chosen: STRATOSCOPE_TEST_KILL_SEED and STRATOSCOPE_TEST_KILLS.
+"""
+
+import contextlib
+import csv
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from stratoscope.callbacks import LinearProbes
+from stratoscope.checkpoint import LastCheckpoint, load_checkpoint, newest_good
+from stratoscope.cli import build, main
+from stratoscope.interruption import requeue
+from stratoscope.refusal import Refused
+
+# dropout, batch normalisation, momentum, a schedule that asks for the number of steps, probes
+NETWORK = "--model WideResNet --model.depth 10 --model.width 1 --model.dropout 0.3"
+DATA = "--data Shapes --data.train_size 100 --data.test_size 40 --data.batch_size 20 --data.corruption RandomLabels"
+PROBES = "--trainer.callbacks LinearProbes --trainer.callbacks.taps network.pool"
+FIT = f"fit {NETWORK} {DATA} --trainer.accelerator cpu --trainer.max_epochs 3 --data.augmentation RandomFlip {PROBES}"
+STEPS = 5  # of an epoch
+KILLS = int(os.environ.get("STRATOSCOPE_TEST_KILLS", "10"))
+SEED = int(os.environ.get("STRATOSCOPE_TEST_KILL_SEED", "0"))
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("STRATOSCOPE_RUN", "WANDB_API_KEY", "WANDB_MODE", "PL_GLOBAL_SEED"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def forked(run: Callable[[], object]) -> BaseProcess:
+    """Start a run in a process of its own, whose exit code is the command's; what it says goes to run.log."""
+
+    def child() -> None:
+        with (
+            Path("run.log").open("a", buffering=1) as log,
+            contextlib.redirect_stdout(log),
+            contextlib.redirect_stderr(log),
+        ):
+            os.dup2(log.fileno(), 2)
+            run()
+
+    process = FORK.Process(target=child)
+    process.start()
+    return process
+
+
+def finish(process: BaseProcess) -> int:
+    """Wait for a process and return its exit code."""
+    process.join(120)
+    assert process.exitcode is not None, "the run hangs"
+    return process.exitcode
+
+
+def command(line: str, *callbacks: Callback) -> Callable[[], None]:
+    """What runs a command line, with further callbacks in front."""
+
+    def start() -> None:
+        built = build(line.split())
+        built.trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]
+        built.start()
+
+    return start
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two nested values are equal to the bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def assert_same_run(one: str, other: str) -> None:
+    """Weights, optimiser, schedule, metrics and probes of two runs are equal to the bit, and both are finished."""
+    ends = [load_checkpoint(f"runs/{name}/checkpoints/last.ckpt") for name in (one, other)]
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
+        assert same(ends[0][part], ends[1][part]), part
+    for file in ("metrics.csv", "probes.csv"):
+        assert Path(f"runs/{one}/{file}").read_text() == Path(f"runs/{other}/{file}").read_text()
+    for name in (one, other):
+        assert json.loads(Path(f"runs/{name}/run.json").read_text())["status"] == "finished"
+
+
+class At(Callback):
+    """Sends this process a signal at a moment of its training.
+
+    Args:
+        moment: The hook.
+        epoch: In which epoch.
+        batch: At which batch, for hooks of batches.
+        number: The signal.
+    """
+
+    def __init__(self, moment: str, epoch: int, batch: int = 0, number: int = signal.SIGKILL) -> None:
+        def hook(trainer: Trainer, module: LightningModule, *rest: Any) -> None:
+            if trainer.current_epoch == epoch and (not rest or rest[-1] == batch or moment.endswith("checkpoint")):
+                os.kill(os.getpid(), number)
+
+        setattr(self, moment, hook)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an uninterrupted run called whole."""
+    folder = tmp_path_factory.mktemp("whole")
+    with contextlib.chdir(folder):
+        assert finish(forked(command(f"{FIT} --run whole"))) == 0, Path("run.log").read_text()
+    return folder / "runs" / "whole"
+
+
+@pytest.fixture
+def _beside_whole(whole: Path) -> None:
+    Path("runs").mkdir()
+    Path("runs/whole").symlink_to(whole)
+
+
+MOMENTS = [
+    ("on_train_start", 0, 0),
+    ("on_train_batch_start", 0, 0),
+    ("on_train_batch_start", 1, 2),
+    ("on_train_batch_end", 1, 4),  # the last of an epoch
+    ("on_validation_start", 1, 0),
+    ("on_validation_batch_end", 1, 0),
+    ("on_train_epoch_end", 1, 0),  # before the probes
+    ("on_save_checkpoint", 1, 0),
+    ("on_train_epoch_start", 2, 0),
+    ("on_train_end", 3, 0),
+]
+
+
+@pytest.mark.usefixtures("_beside_whole")
+@pytest.mark.parametrize(("moment", "epoch", "batch"), MOMENTS)
+def test_a_killed_run_goes_on(moment: str, epoch: int, batch: int) -> None:
+    """`kill -9` at every kind of moment, then the same command: it ends like an uninterrupted run."""
+    line = f"{FIT} --run killed"
+    assert finish(forked(command(line, At(moment, epoch, batch)))) == -signal.SIGKILL, Path("run.log").read_text()
+    assert finish(forked(command(line))) == 0, Path("run.log").read_text()
+    assert_same_run("whole", "killed")
+
+
+@pytest.mark.usefixtures("_beside_whole")
+def test_a_run_killed_at_random_moments_goes_on() -> None:
+    """`kill -9` again and again, wherever it happens to be, until it gets through."""
+    line, draws = f"{FIT} --run killed", random.Random(SEED)
+    for _ in range(KILLS):
+        process = forked(command(line))
+        time.sleep(draws.uniform(0.2, 4))
+        process.kill()
+        assert finish(process) in {-signal.SIGKILL, 0}, Path("run.log").read_text()
+    assert finish(forked(lambda: main(line.split()))) == 0, Path("run.log").read_text()
+    assert_same_run("whole", "killed")
+
+
+@pytest.mark.usefixtures("_beside_whole")
+@pytest.mark.parametrize(
+    ("number", "moment", "epoch", "batch", "step"),
+    [
+        (signal.SIGTERM, "on_train_batch_start", 0, 0, 1),
+        (signal.SIGINT, "on_train_batch_start", 1, 2, STEPS + 3),
+        (signal.SIGUSR1, "on_train_batch_end", 1, 4, 2 * STEPS),
+        (signal.SIGTERM, "on_validation_start", 1, 0, 2 * STEPS),
+        (signal.SIGINT, "on_train_epoch_end", 0, 0, STEPS),
+    ],
+)
+def test_a_signal_saves_after_the_step(number: int, moment: str, epoch: int, batch: int, step: int) -> None:
+    """It ends with the signal's code behind that very step, and goes on like an uninterrupted run."""
+    line = f"{FIT} --run stopped"
+    assert finish(forked(command(line, At(moment, epoch, batch, number)))) == 128 + number
+    assert load_checkpoint("runs/stopped/checkpoints/last.ckpt")["global_step"] == step
+    assert json.loads(Path("runs/stopped/run.json").read_text())["status"] == "interrupted"
+    assert "the run is saved; the same command with --run goes on" in Path("run.log").read_text()
+    assert finish(forked(command(line))) == 0, Path("run.log").read_text()
+    assert_same_run("whole", "stopped")
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    """Without waiting for anything; the run goes on from the checkpoint before."""
+    twice = [At("on_train_batch_start", 1, 2, number) for number in (signal.SIGTERM, signal.SIGINT)]
+    assert finish(forked(command(f"{FIT} --run twice", *twice))) == 128 + signal.SIGINT
+    assert load_checkpoint("runs/twice/checkpoints/last.ckpt")["global_step"] == STEPS
+
+
+VARIANTS = {
+    "bf16": "--trainer.precision bf16-mixed",
+    "accumulation": "--trainer.accumulate_grad_batches 2",
+    "no validation": "--trainer.limit_val_batches 0",
+    "rare validation": "--trainer.check_val_every_n_epoch 2",
+    "Adam and OneCycleLR": "--model.optimizer Adam --model.optimizer.lr 1e-3 "
+    "--model.scheduler OneCycleLR --model.scheduler.max_lr 0.01 --model.scheduler.total_steps 20",
+}
+
+
+SLOW = ("no validation", "rare validation", "accumulation")
+
+
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in VARIANTS]
+)
+def test_variants_go_on_from_the_middle_of_an_epoch(variant: str) -> None:
+    """With mixed precision, accumulated gradients, other optimisers and schedules, and without validation."""
+    line = f"{FIT} {VARIANTS[variant]}"
+    assert finish(forked(command(f"{line} --run whole"))) == 0, Path("run.log").read_text()
+    stop = At("on_train_batch_start", 1, 1, signal.SIGTERM)
+    assert finish(forked(command(f"{line} --run stopped", stop))) == 128 + signal.SIGTERM, Path("run.log").read_text()
+    assert load_checkpoint("runs/stopped/checkpoints/last.ckpt")["exact_resume"]["loaders"] == [{"taken": 2}]
+    assert finish(forked(command(f"{line} --run stopped"))) == 0, Path("run.log").read_text()
+    assert_same_run("whole", "stopped")
+
+
+def damaged(file: Path, how: str) -> None:
+    """Damage a file."""
+    content = bytearray(file.read_bytes())
+    if how == "a flipped bit":
+        content[len(content) // 2] ^= 1
+    file.write_bytes({"truncated": bytes(content[:1000]), "empty": b"", "junk": b"junk" * 999}.get(how, bytes(content)))
+
+
+@pytest.mark.usefixtures("_beside_whole")
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("truncated", marks=pytest.mark.slow),
+        "empty",
+        pytest.param("junk", marks=pytest.mark.slow),
+        "a flipped bit",
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(how: str) -> None:
+    """The run ends like an uninterrupted one all the same."""
+    line = f"{FIT} --run damaged"
+    assert finish(forked(command(line, At("on_train_batch_start", 2, 3)))) == -signal.SIGKILL
+    damaged(Path("runs/damaged/checkpoints/last.ckpt"), how)
+    assert finish(forked(command(line))) == 0, Path("run.log").read_text()
+    said = Path("run.log").read_text()
+    assert "last.ckpt is damaged" in said
+    assert "going on from runs/damaged/checkpoints/previous.ckpt" in said
+    assert_same_run("whole", "damaged")
+
+
+def test_without_a_good_checkpoint_the_run_is_refused() -> None:
+    """Beginning anew in its place would lose it without a word."""
+    line = f"{FIT} --run damaged"
+    assert finish(forked(command(line, At("on_train_batch_start", 2, 3)))) == -signal.SIGKILL
+    for name in ("last.ckpt", "previous.ckpt"):
+        damaged(Path(f"runs/damaged/checkpoints/{name}"), "truncated")
+    with pytest.raises(Refused, match=r"no checkpoint that could be used: .*last.ckpt.*previous.ckpt"):
+        build(line.split())
+
+
+def test_checkpoints_are_plain_torch_files(whole: Path) -> None:
+    """They load with weights_only, and the weights into a network without this package's loaders."""
+    checkpoint = torch.load(whole / "checkpoints" / "last.ckpt", weights_only=True)
+    weights = checkpoint["state_dict"]
+    assert all(isinstance(value, torch.Tensor) for value in weights.values())
+    found, reasons = newest_good(whole / "checkpoints")
+    assert found == whole / "checkpoints" / "last.ckpt"
+    assert reasons == []
+
+
+@pytest.mark.parametrize("what", ["full disk", "no permission"])
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_a_message(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 74; the checkpoint before is untouched, and the run goes on from it when there is room."""
+    line = f"{FIT} --run full"
+    saved = LastCheckpoint._save_checkpoint
+
+    def child() -> None:
+        def fail(self: LastCheckpoint, trainer: Trainer, path: str) -> None:
+            if trainer.current_epoch == 1:
+                kind = OSError(28, "No space left on device") if what == "full disk" else PermissionError(13, "denied")
+                monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(kind))
+            saved(self, trainer, path)
+
+        monkeypatch.setattr(LastCheckpoint, "_save_checkpoint", fail)
+        main(line.split())
+
+    assert finish(forked(child)) == 74
+    assert ("No space left" if what == "full disk" else "denied") in Path("run.log").read_text()
+    assert load_checkpoint("runs/full/checkpoints/last.ckpt")["global_step"] == STEPS
+    assert not list(Path("runs/full/checkpoints").glob(".*"))
+    assert finish(forked(command(line))) == 0, Path("run.log").read_text()
+
+
+def fake_scontrol(folder: Path, code: int = 0) -> None:
+    """Put a `scontrol` on PATH that notes its words."""
+    script = folder / "bin" / "scontrol"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\nexit {code}\n')
+    script.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("variables", "job"),
+    [
+        ({"SLURM_JOB_ID": "17"}, "17"),
+        ({"SLURM_JOB_ID": "19", "SLURM_ARRAY_JOB_ID": "18", "SLURM_ARRAY_TASK_ID": "3"}, "18_3"),
+        ({}, None),
+        ({"SLURM_JOB_ID": "17; rm -r /"}, None),
+    ],
+)
+def test_slurm_runs_the_job_again(
+    variables: dict[str, str], job: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`scontrol requeue` is asked once, with the array's task, and only under SLURM."""
+    fake_scontrol(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=os.pathsep)
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert (job or "") in requeue()
+    asked = tmp_path / "asked"
+    assert asked.read_text() == f"requeue {job}\n" if job else not asked.exists()
+
+
+def test_a_failing_scontrol_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run is saved all the same."""
+    fake_scontrol(tmp_path, code=1)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert requeue() == ""
+    assert "scontrol requeue 17 failed" in capsys.readouterr().err
+
+
+class Sloppy(LinearProbes):
+    """An instrument that draws random numbers and leaves the generators as they come."""
+
+    def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
+        """Draw."""
+        torch.rand(epoch + 1)
+        random.random()
+
+
+def test_what_happens_between_steps_does_not_change_training() -> None:
+    """Every step is seeded: a callback that draws, and validation, leave weights as they are."""
+    ends = []
+    for name, extra, callbacks in (("plain", "", []), ("drawn", "--trainer.limit_val_batches 0", [Sloppy()])):
+        assert finish(forked(command(f"{FIT} {extra} --run {name}", *callbacks))) == 0, Path("run.log").read_text()
+        ends.append(load_checkpoint(f"runs/{name}/checkpoints/last.ckpt")["state_dict"])
+    assert same(*ends)
+
+
+def test_steps_have_numbers_of_their_own() -> None:
+    """Dropout differs between steps, epochs and seeds: the same images, and zero learning rate, give other losses."""
+    rows = {}
+    for seed in (0, 1):
+        line = f"{FIT} --seed_everything {seed} --model.optimizer.lr 0 --run {seed}".replace("RandomFlip", "[]")
+        assert finish(forked(command(line))) == 0, Path("run.log").read_text()
+        with Path(f"runs/{seed}/metrics.csv").open(newline="") as text:
+            rows[seed] = [row["train/loss"] for row in csv.DictReader(text) if row["train/loss"]]
+    assert len(set(rows[0])) == 3
+    assert rows[0] != rows[1]
