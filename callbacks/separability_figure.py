@@ -1,13 +1,10 @@
 """The picture of a run's probes: layers x epochs, one panel per label kind."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stratoscope.callbacks.atomic import replacing
-from stratoscope.callbacks.probe_table import ProbeTable, evenly, shared_prefix, title
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from stratoscope.callbacks.heat_map import HeatMap, name_epochs, name_layers
+from stratoscope.callbacks.probe_table import ProbeTable, title
 
 INCH_PER_LAYER, INCH_PER_EPOCH = 0.34, 0.52
 WIDEST = 12.0  # inches per panel
@@ -16,8 +13,7 @@ WIDEST = 12.0  # inches per panel
 def draw_separability(table: ProbeTable, file: Path) -> None:
     """Draw accuracy by layer (from the input, at the bottom, upwards) and epoch, and write a PNG.
 
-    Colours (cividis) keep their order for every kind of colour vision; numbers are printed where there is room. A
-    failed probe is crossed out, one that is not converged has a ~.
+    Numbers are printed where there is room. A failed probe is crossed out, one that is not converged has a ~.
 
     Args:
         table: The probes so far; at least one row.
@@ -33,37 +29,27 @@ def draw_separability(table: ProbeTable, file: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for axis, (kind, split) in zip(axes, panels, strict=True):
-        _panel(axis, table, kind, split, numbers=wide < WIDEST)
+        panel = probe_panel(table, kind, split, title(kind, split))
+        panel.draw(axis, (len(layers), len(epochs)), panel.span() or (0.0, 100.0), font=8 if wide < WIDEST else None)
+        name_layers(axis, layers)
+        name_epochs(axis, epochs)
     with replacing(file) as part:
         figure.savefig(part, format="png", dpi=150)
 
 
-def _panel(axis: "Axes", table: ProbeTable, kind: str, split: str, numbers: bool) -> None:
-    import numpy as np
+def probe_panel(table: ProbeTable, kind: str, split: str, heading: str) -> HeatMap:
+    """Accuracy of the probes of one label kind, scored on one set.
 
+    Args:
+        table: The probes so far.
+        kind: Label kind.
+        split: Name of the set.
+        heading: Title of the panel.
+    """
     layers, epochs = table.unique("layer"), table.unique("epoch")
-    cells = table.cells(kind, split)
-    percent = np.full((len(layers), len(epochs)), np.nan)
-    for (layer, epoch), cell in cells.items():
+    cells: dict[tuple[int, int], tuple[float, str] | None] = {}
+    for (layer, epoch), cell in table.cells(kind, split).items():
         at = layers.index(layer), epochs.index(epoch)
-        if cell["accuracy"] is None:
-            axis.plot(at[1], at[0], marker="x", color="black")
-            continue
-        percent[at] = 100 * cell["accuracy"]
-    finite = percent[np.isfinite(percent)]
-    low, high = (finite.min(), max(finite.max(), finite.min() + 1)) if finite.size else (0.0, 100.0)
-    image = axis.imshow(percent, origin="lower", aspect="auto", cmap="cividis", vmin=low, vmax=high)
-    axis.figure.colorbar(image, ax=axis, label="accuracy, %")
-    if numbers:
-        for (layer, epoch), cell in cells.items():
-            if cell["accuracy"] is not None:
-                y, x = layers.index(layer), epochs.index(epoch)
-                dark = percent[y, x] < (low + high) / 2
-                text = f"{percent[y, x]:.0f}" + ("" if cell["converged"] else "~")
-                axis.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
-    prefix = shared_prefix(layers)
-    axis.set_yticks(range(len(layers)), [layer.removeprefix(prefix) for layer in layers])
-    shown = evenly(list(range(len(epochs))), 24)
-    axis.set_xticks(shown, [str(epochs[at]) for at in shown])
-    axis.set_xlabel("epochs of training")
-    axis.set_title(title(kind, split), loc="left", fontsize=10)
+        percent = None if cell["accuracy"] is None else 100 * cell["accuracy"]
+        cells[at] = None if percent is None else (percent, f"{percent:.0f}" + ("" if cell["converged"] else "~"))
+    return HeatMap(heading, "accuracy, %", cells, least=1.0)

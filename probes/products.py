@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 ROWS = 1000  # rows of features read at a time: they stay in the cache while they are converted and multiplied
+IMAGES = 16  # images below which torch takes its own slow convolution on one thread
 
 
 def times(features: Float[Tensor, "n d"], weight: Float[Tensor, "m d"]) -> Float[Tensor, "m n"]:
@@ -20,11 +21,12 @@ def times(features: Float[Tensor, "n d"], weight: Float[Tensor, "m d"]) -> Float
         weight: Few rows.
     """
     n, m = len(features), len(weight)
-    whole = n // ROWS * ROWS if _by_convolution(features, weight) else 0
+    rows = _rows_per_image(features, weight)
+    whole = n // rows * rows if rows else 0
     product = weight.new_empty(m, n)
     if whole:
-        blocks = conv2d(_as_images(features[:whole]), weight[:, :, None, None])  # (blocks, m, ROWS, 1)
-        product[:, :whole].view(m, -1, ROWS).copy_(blocks[..., 0].transpose(0, 1))
+        blocks = conv2d(_as_images(features[:whole], rows), weight[:, :, None, None])  # (blocks, m, rows, 1)
+        product[:, :whole].view(m, -1, rows).copy_(blocks[..., 0].transpose(0, 1))
     for start in range(whole, n, ROWS):
         place = slice(start, start + ROWS)
         product[:, place] = weight @ features[place].to(weight.dtype).T
@@ -39,14 +41,15 @@ def moments(rows: Float[Tensor, "m n"], features: Float[Tensor, "n d"]) -> Float
         features: In any floating-point type; converted to that of `rows`, a block of rows at a time.
     """
     (m, n), d = rows.shape, features.shape[1]
-    whole = n // ROWS * ROWS if _by_convolution(features, rows) else 0
+    size = _rows_per_image(features, rows)
+    whole = n // size * size if size else 0
     total = rows.new_zeros(m, d)
     if whole:
-        gradient = rows[:, :whole].view(m, -1, ROWS, 1).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        gradient = rows[:, :whole].view(m, -1, size, 1).transpose(0, 1).contiguous(memory_format=torch.channels_last)
         weight = rows.new_empty(m, d, 1, 1)
         geometry = (None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)  # no bias, stride 1, no padding, ..., one group
         found = torch.ops.aten.convolution_backward(
-            gradient, _as_images(features[:whole]), weight, *geometry, [False, True, False]
+            gradient, _as_images(features[:whole], size), weight, *geometry, [False, True, False]
         )
         total = found[1].view(m, d)
     for start in range(whole, n, ROWS):
@@ -60,11 +63,13 @@ def finite(features: Float[Tensor, "n d"]) -> bool:
     return all(bool(torch.isfinite(rows).all()) for rows in features.split(ROWS))
 
 
-def _by_convolution(features: Tensor, few: Tensor) -> bool:
+def _rows_per_image(features: Tensor, few: Tensor) -> int:
+    """Rows in a block that is an image; 0 where convolution is no help."""
     kind = features.dtype == few.dtype == torch.float32 and features.device.type == "cpu"
-    return kind and features.is_contiguous() and torch.backends.mkldnn.is_available()
+    fast = kind and features.is_contiguous() and torch.backends.mkldnn.is_available()
+    return min(ROWS, len(features) // IMAGES) if fast else 0
 
 
-def _as_images(features: Float[Tensor, "n d"]) -> Float[Tensor, "b d rows one"]:
+def _as_images(features: Float[Tensor, "n d"], rows: int) -> Float[Tensor, "b d rows one"]:
     """Blocks of rows as images of d channels, in memory as they are (channels last)."""
-    return features.view(-1, ROWS, 1, features.shape[1]).permute(0, 3, 1, 2)
+    return features.view(-1, rows, 1, features.shape[1]).permute(0, 3, 1, 2)
