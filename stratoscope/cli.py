@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -24,7 +25,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import stratoscope
 from stratoscope.arguments import check_numbers, with_checkpoint_config, with_configs_first, with_configs_found
-from stratoscope.callbacks import ExactResume, HumanUncertainty, LinearProbes, Predictions
+from stratoscope.callbacks import ExactResume, FiniteLoss, HumanUncertainty, LinearProbes, Predictions
+from stratoscope.callbacks.finite_loss import NotFinite
 from stratoscope.callbacks.linear_probes import finished_epochs
 from stratoscope.catalogue import catalogue
 from stratoscope.checkpoint import CONFIG, LastCheckpoint, WholeFiles, check_weights, load_checkpoint, newest_good
@@ -151,6 +153,8 @@ class Command(LightningCLI):
         if fits and config.enable_checkpointing is not False and not config.fast_dev_run:
             stop = StopOnSignal()
             callbacks = [stop, *callbacks, LastCheckpoint(self.directory.path, self.record, stop)]
+        if fits:
+            callbacks.insert(0, FiniteLoss())
         if fits and not any(isinstance(callback, ExactResume) for callback in callbacks):
             callbacks.insert(0, ExactResume(int(self._get(self.config_init, "seed_everything") or 0)))
         if self.subcommand == "predict" and isinstance(self.model, Classifier):
@@ -266,10 +270,14 @@ class Command(LightningCLI):
             super()._run_subcommand(subcommand)
         except Interrupted as interruption:
             self._interrupted(interruption)
+        except BaseException:
+            if _first():
+                self.directory.end("failed")
+            raise
         if subcommand in {"validate", "test"} and isinstance(self.model, Classifier):
             self._say_metrics()
         if _first() and self.trainer.state.status == TrainerStatus.FINISHED and not self.trainer.received_sigterm:
-            self.directory.finish()
+            self.directory.end("finished")
             _say(f"done: {self.directory.path}")
             if (picture := self.directory.path / "separability.png").is_file():
                 _say(f"picture: {picture}")
@@ -281,7 +289,7 @@ class Command(LightningCLI):
             SystemExit: Always.
         """
         if _first():
-            self.directory.interrupt()
+            self.directory.end("interrupted")
             again = requeue() if interruption.number == signal.SIGUSR1 else ""
             print(f"stratoscope: {interruption}{f'; {again}' if again else ''}", file=sys.stderr)
         raise SystemExit(interruption.code)
@@ -356,7 +364,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: The words after `stratoscope`; those of the process by default.
 
     Raises:
-        SystemExit: With code 2 for input that was refused, 74 for files that cannot be written.
+        SystemExit: With code 2 for input that was refused, 1 for a loss that is no number, 74 for files that cannot
+            be written.
         Refused: The first with --debug.
         OSError: The second with --debug.
     """
@@ -368,6 +377,8 @@ def main(args: Sequence[str] | None = None) -> None:
         print(catalogue())
         return
     try:
+        if words[:1] == ["resume"]:
+            words = resumed(words[1:])
         if words[:1] == ["list"]:
             raise Refused(f"list takes no further words, got {' '.join(words[1:])}")
         command = build(words)
@@ -380,6 +391,9 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         print(f"stratoscope: {refusal}", file=sys.stderr)
         raise SystemExit(2) from None
+    except NotFinite as error:
+        print(f"stratoscope: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
     except OSError as error:
         if debug or error.errno not in NOT_WRITABLE:
             raise
@@ -388,6 +402,27 @@ def main(args: Sequence[str] | None = None) -> None:
             f"stratoscope: cannot write{where}: {error.strerror}; what was saved before is as it was", file=sys.stderr
         )
         raise SystemExit(os.EX_IOERR) from None
+
+
+def resumed(words: Sequence[str]) -> list[str]:
+    """The command line that goes on with a run.
+
+    Args:
+        words: Its directory.
+
+    Raises:
+        Refused: If that is no run.
+    """
+    if len(words) != 1 or words[0].startswith("-"):
+        raise Refused(f"resume takes the directory of a run, such as runs/NAME; got {' '.join(words) or 'nothing'}")
+    path = Path(words[0]).expanduser()
+    directory = RunDirectory(str(path.parent), path.name)
+    if not directory.begun:
+        raise Refused(f"resume: there is no run {path}")
+    asked = directory.record.get("asked", {})
+    checkpoint = ["--ckpt_path", asked["ckpt_path"]] if asked.get("ckpt_path") else []
+    config = ["--config", str(directory.config_file), "--runs", str(path.parent), "--run", path.name]
+    return [str(asked.get("command", "fit")), *config, *checkpoint]
 
 
 def _as_list(value: Any) -> list[Any]:

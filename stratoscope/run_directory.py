@@ -18,6 +18,7 @@ import yaml
 import stratoscope
 from stratoscope.callbacks.atomic import replacing
 from stratoscope.refusal import Refused
+from stratoscope.run_lock import RunLock
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 RECORDED = [
@@ -36,7 +37,7 @@ RECORDED = [
 class RunDirectory:
     """One run's directory: `config.yaml`, `run.json`, `metrics.csv`, `probes.csv`, `checkpoints/`, ...
 
-    Nothing is written before `claim`.
+    Nothing is written before `claim`, and nothing by another process between `claim` and `end`.
 
     Args:
         folder: Folder of all runs.
@@ -103,10 +104,11 @@ class RunDirectory:
             data: Content hash of every set.
 
         Raises:
-            Refused: If the directory cannot be written, or appeared in the meantime.
+            Refused: If the directory cannot be written, or another process is at work in it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=self.named)
+            self.lock = RunLock(self.path)
             with replacing(self.config_file) as part:
                 part.write_text(yaml.safe_dump(config, sort_keys=False))
             begun = {"started": _now(), **self.record, "status": "running", "asked": asked}
@@ -115,13 +117,14 @@ class RunDirectory:
         except OSError as error:
             raise Refused(f"cannot write the run directory {self.path}: {error.strerror}") from error
 
-    def finish(self) -> None:
-        """Record that the run has ended as it should."""
-        self._write({**self.record, "status": "finished", "ended": _now()})
+    def end(self, status: str) -> None:
+        """Record how the run has ended, and let others in.
 
-    def interrupt(self) -> None:
-        """Record that the run was asked to end, and can go on."""
-        self._write({**self.record, "status": "interrupted", "ended": _now()})
+        Args:
+            status: finished, interrupted (it was asked to end and can go on) or failed.
+        """
+        self._write({**self.record, "status": status, "ended": _now()})
+        self.lock.release()
 
     def _read(self) -> None:
         try:

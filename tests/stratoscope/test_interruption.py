@@ -26,6 +26,7 @@ from stratoscope.checkpoint import LastCheckpoint, load_checkpoint, newest_good
 from stratoscope.cli import build, main
 from stratoscope.interruption import requeue
 from stratoscope.refusal import Refused
+from stratoscope.run_lock import RunLock
 
 # dropout, batch normalisation, momentum, a schedule that asks for the number of steps, probes
 NETWORK = "--model WideResNet --model.depth 10 --model.width 1 --model.dropout 0.3"
@@ -374,3 +375,88 @@ def test_steps_have_numbers_of_their_own() -> None:
             rows[seed] = [row["train/loss"] for row in csv.DictReader(text) if row["train/loss"]]
     assert len(set(rows[0])) == 3
     assert rows[0] != rows[1]
+
+
+def test_a_run_is_resumed_by_its_directory() -> None:
+    """`resume` needs nothing else; the run ends like an uninterrupted one."""
+    assert finish(forked(command(f"{FIT} --run whole"))) == 0, Path("run.log").read_text()
+    stop = At("on_train_batch_start", 1, 1, signal.SIGTERM)
+    assert finish(forked(command(f"{FIT} --run stopped", stop))) == 128 + signal.SIGTERM
+    assert finish(forked(lambda: main(["resume", "runs/stopped"]))) == 0, Path("run.log").read_text()
+    assert_same_run("whole", "stopped")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "resume takes the directory of a run, such as runs/NAME; got nothing"),
+        (["runs/nothing"], "resume: there is no run runs/nothing"),
+        (["a", "b"], "got a b"),
+    ],
+)
+def test_resume_of_no_run_is_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, exit code 2, and nothing is made."""
+    with pytest.raises(SystemExit) as ended:
+        main(["resume", *words])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+def test_two_processes_cannot_share_a_run() -> None:
+    """The second is refused with exit code 2, by name, while the first lives; a dead one's run is taken over."""
+    line = f"{FIT} --run shared"
+    first = forked(command(line, At("on_train_batch_start", 1, 0, signal.SIGSTOP)))
+    lock = Path("runs/shared/lock")
+    for _ in range(600):
+        if Path("runs/shared/checkpoints/last.ckpt").is_file():
+            break
+        time.sleep(0.1)
+    assert json.loads(lock.read_text())["pid"] == first.pid
+    assert finish(forked(lambda: main(line.split()))) == 2
+    assert f"run shared is at work already (process {first.pid} on" in Path("run.log").read_text()
+    first.kill()
+    finish(first)
+    assert finish(forked(command(line))) == 0, Path("run.log").read_text()
+    assert not lock.exists()
+
+
+def test_a_process_elsewhere_counts_as_dead_after_a_minute(tmp_path: Path) -> None:
+    """Where another machine's lock cannot be seen, its signs of life decide."""
+    lock = tmp_path / "lock"
+    lock.write_text(json.dumps({"pid": 1, "host": "elsewhere", "since": "yesterday"}))
+    with pytest.raises(Refused, match=r"process 1 on elsewhere, since yesterday"):
+        RunLock(tmp_path)
+    os.utime(lock, (time.time() - 61, time.time() - 61))
+    RunLock(tmp_path).release()
+    assert not lock.exists()
+
+
+class Spoilt(Callback):
+    """Makes the weights so large in the second epoch that the loss is no number."""
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Spoil them."""
+        if trainer.global_step == STEPS + 2:
+            with torch.no_grad():
+                next(iter(pl_module.parameters())).fill_(torch.nan)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_the_update() -> None:
+    """One line with step and checkpoint, exit code 1, status failed; the checkpoint is the last good one."""
+    line = f"{FIT} --run nan"
+
+    def child() -> None:
+        instantiate = LightningModule.configure_callbacks
+        LightningModule.configure_callbacks = lambda self: [*instantiate(self), Spoilt()]  # type: ignore[method-assign,misc]
+        main(line.split())
+
+    assert finish(forked(child)) == 1
+    said = Path("run.log").read_text().splitlines()[-1]
+    assert "the loss is nan at step 8 (epoch 2, batch 3); it has changed no weight" in said
+    assert "last good checkpoint is" in said
+    assert "runs/nan/checkpoints/last.ckpt" in said
+    checkpoint = load_checkpoint("runs/nan/checkpoints/last.ckpt")
+    assert checkpoint["global_step"] == STEPS
+    assert all(bool(torch.isfinite(value).all()) for value in checkpoint["state_dict"].values())
+    assert json.loads(Path("runs/nan/run.json").read_text())["status"] == "failed"

@@ -33,7 +33,7 @@ def test_a_named_run_is_found_again(tmp_path: Path) -> None:
         'command: "fit" there, "test" here',
         "seed: 0 there, 1 here",
     ]
-    again.finish()
+    run.end("finished")
     assert RunDirectory(str(tmp_path), "one").finished
     assert json.loads((tmp_path / "one" / "run.json").read_text())["status"] == "finished"
 

@@ -1,0 +1,85 @@
+"""One process at a time in a run directory."""
+
+import json
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from stratoscope.refusal import Refused
+
+BEAT = 10  # seconds between signs of life
+DEAD = 6 * BEAT  # without one for so long, a process of another machine counts as dead
+
+
+class RunLock:
+    """Holds a run directory until the process ends, however it ends.
+
+    The file `lock` says who holds it and is touched while they live. On one machine the system's own lock on it decides
+    (flock: gone with the process); for another machine, where that may not be seen, the age of the last touch.
+
+    Args:
+        folder: The run directory.
+
+    Raises:
+        Refused: If another process is at work in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "lock"
+        self._handle = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._take(folder)
+        except Refused:
+            os.close(self._handle)
+            raise
+        self._released = Event()
+        Thread(target=self._beat, daemon=True).start()
+
+    def release(self) -> None:
+        """Let others in."""
+        if not self._released.is_set():
+            self._released.set()
+            self.file.unlink(missing_ok=True)
+            os.close(self._handle)
+
+    def _take(self, folder: Path) -> None:
+        holder, age = self._holder(), time.time() - self.file.stat().st_mtime
+        free = _flock(self._handle)
+        elsewhere = holder.get("host", socket.gethostname()) != socket.gethostname()
+        if not free or (elsewhere and age < DEAD):
+            who = f"process {holder.get('pid', '?')} on {holder.get('host', 'this machine')}"
+            raise Refused(f"run {folder.name} is at work already ({who}, since {holder.get('since', 'just now')})")
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, json.dumps(mine).encode(), 0)
+
+    def _holder(self) -> dict[str, Any]:
+        try:
+            found = json.loads(os.pread(self._handle, 1000, 0))
+        except ValueError:  # new, or half written
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _beat(self) -> None:
+        while not self._released.wait(BEAT):
+            os.utime(self._handle)
+
+
+def _flock(handle: int) -> bool:
+    """Whether this process has, or can have, the system's lock; true where there is none."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no locks
+        return True
+    return True
