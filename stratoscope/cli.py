@@ -33,6 +33,7 @@ from stratoscope.checkpoint import CONFIG, LastCheckpoint, WholeFiles, check_wei
 from stratoscope.completion import PrintCompletion
 from stratoscope.datamodules import ImageDataModule
 from stratoscope.datamodules.augmentation import draws
+from stratoscope.doctor import doctor
 from stratoscope.interruption import Interrupted, StopOnSignal, requeue
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.models import Classifier
@@ -377,6 +378,12 @@ def main(args: Sequence[str] | None = None) -> None:
         print(catalogue())
         return
     try:
+        if words[:1] == ["doctor"]:
+            if len(words) > 2 or words[-1].startswith("-"):
+                raise Refused(f"doctor takes at most a folder of data, got {' '.join(words[1:])}")
+            text, healthy = doctor(*words[1:])
+            print(text)
+            raise SystemExit(not healthy)
         if words[:1] == ["resume"]:
             words = resumed(words[1:])
         if words[:1] == ["list"]:

@@ -95,7 +95,7 @@ def _no_command(found: re.Match[str], words: list[str]) -> str:
     if found[0].startswith("argument --"):
         option = found[0].split()[1].rstrip(":")
         return f"{option}: expected {' or '.join(choices)}, got {found[1]}"
-    choices.append("list")
+    choices += ["resume", "doctor", "list"]
     return f"no command {found[1]}; commands are {', '.join(choices)}{_nearest(found[1], choices)}"
 
 

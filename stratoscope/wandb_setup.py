@@ -1,6 +1,7 @@
 """W&B as a mirror of the run directory, which never stops a run for want of a key."""
 
 import os
+import socket
 from netrc import NetrcParseError, netrc
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,9 +10,11 @@ from jsonargparse import Namespace
 
 from stratoscope.run_directory import RunDirectory
 
+PATIENCE = 3  # seconds for the server to answer
+
 
 def prepare_wandb(loggers: list[Any], directory: RunDirectory) -> list[str]:
-    """Give W&B the run's name and directory; without an API key it writes offline, which the user is to be told.
+    """Give W&B the run's name and directory; without an API key or a server it writes offline, and the user is told.
 
     Args:
         loggers: The trainer's loggers, as parsed; those of W&B are changed in place.
@@ -29,18 +32,37 @@ def prepare_wandb(loggers: list[Any], directory: RunDirectory) -> list[str]:
             given.save_dir = str(directory.path)
         given.name = given.name or directory.path.name
         given.project = "stratoscope" if given.project in {None, "lightning_logs"} else given.project
-        if not given.offline and os.environ.get("WANDB_MODE", "online") == "online" and not _has_key():
-            given.offline, given.mode = True, "offline"
-            where = f"{directory.path}/wandb/offline-run-*"
-            notes.append(f"W&B has no API key here and writes offline; later: wandb sync {where}")
+        if not given.offline and os.environ.get("WANDB_MODE", "online") == "online":
+            reason = "" if reachable() else f"cannot reach {server()}"
+            reason = reason if has_key() else "has no API key here"
+            if reason:
+                given.offline, given.mode = True, "offline"
+                where = f"{directory.path}/wandb/offline-run-*"
+                notes.append(f"W&B {reason} and writes offline; later: wandb sync {where}")
     return notes
 
 
-def _has_key() -> bool:
+def server() -> str:
+    """Address of the W&B server."""
+    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+
+
+def reachable() -> bool:
+    """Whether the W&B server takes connections; known within some seconds."""
+    address = urlsplit(server())
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        with socket.create_connection((address.hostname or "", port), timeout=PATIENCE):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def has_key() -> bool:
     """Whether W&B will find an API key, where it looks for one: the environment, then netrc."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    host = urlsplit(server()).hostname or ""
     try:
         return netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, NetrcParseError):
