@@ -13,6 +13,7 @@ only after the checkpoint is written.
 import hashlib
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ class ExactResume(Callback):
                 for part, value in state["sums"][name].items():
                     setattr(metric, part, value.to(pl_module.device))
                 metric._update_count = 1
-        if logged := state.get("logged"):
+        own = Path(str(trainer.ckpt_path)).resolve().is_relative_to(Path(trainer.default_root_dir).resolve())
+        if own and (logged := state.get("logged")):  # of another run they are no business of this one
             step = int(logged.pop("step", trainer.global_step))
             for logger in trainer.loggers:
                 if hasattr(logger, "complete"):

@@ -240,7 +240,8 @@ def test_a_run_leaves_its_record(capsys: pytest.CaptureFixture[str]) -> None:
     """Config, metrics, table, picture, checkpoint and record; the same numbers in the terminal."""
     main(f"{PROBED} --data.corruption RandomLabels --trainer.max_epochs 2 --run one".split())
     left = {str(path.relative_to("runs/one")) for path in Path("runs/one").rglob("*") if path.is_file()}
-    assert left == {"config.yaml", "metrics.csv", "probes.csv", "run.json", "separability.png", "checkpoints/last.ckpt"}
+    checkpoints = {f"checkpoints/{name}.ckpt{digest}" for name in ("last", "previous") for digest in ("", ".sha256")}
+    assert left == {"config.yaml", "metrics.csv", "probes.csv", "run.json", "separability.png", *checkpoints}
     record = json.loads(Path("runs/one/run.json").read_text())
     assert record["status"] == "finished"
     assert {"torch", "lightning", "stratoscope"} <= record["versions"].keys()
@@ -334,7 +335,7 @@ def test_an_unfinished_run_goes_on() -> None:
     command.trainer.callbacks.insert(0, Interruption())  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="crash"):
         command.start()
-    assert json.loads(Path("runs/broken/run.json").read_text())["status"] == "running"
+    assert json.loads(Path("runs/broken/run.json").read_text())["status"] == "failed"
     main(f"{line} --run broken".split())
     whole, broken = weights("whole"), weights("broken")
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
