@@ -4,6 +4,7 @@ from stratoscope.callbacks.exact_resume import ExactResume
 from stratoscope.callbacks.finite_loss import FiniteLoss
 from stratoscope.callbacks.human_uncertainty import HumanUncertainty
 from stratoscope.callbacks.linear_probes import LinearProbes
+from stratoscope.callbacks.online_probes import OnlineProbes
 from stratoscope.callbacks.predictions import Predictions
 
-__all__ = ["ExactResume", "FiniteLoss", "HumanUncertainty", "LinearProbes", "Predictions"]
+__all__ = ["ExactResume", "FiniteLoss", "HumanUncertainty", "LinearProbes", "OnlineProbes", "Predictions"]

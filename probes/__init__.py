@@ -8,6 +8,7 @@ from stratoscope.probes.interval import wilson
 from stratoscope.probes.isolation import frozen
 from stratoscope.probes.logistic import LogisticFit, fit_logistic
 from stratoscope.probes.neighbours import neighbour_accuracy
+from stratoscope.probes.online_probe import OnlineProbe
 from stratoscope.probes.probing import probe
 from stratoscope.probes.rank import effective_rank, participation_ratio, spectrum
 from stratoscope.probes.reduction import Reduction, average_pool, reduction
@@ -27,6 +28,7 @@ __all__ = [
     "LabelledFeatures",
     "LogisticFit",
     "NeuralCollapse",
+    "OnlineProbe",
     "Reduction",
     "RidgeFit",
     "Separability",

@@ -63,6 +63,22 @@ def reading(
     Yields:
         Nothing; run the forward pass inside the block.
     """
+    with hooked(module, read, taps), torch.compiler.set_stance("force_eager"):  # compiled, it would not call the hooks
+        yield
+
+
+@contextmanager
+def hooked(module: nn.Module, read: Callable[[str, Tensor], None], taps: Sequence[str] | None = None) -> Iterator[None]:
+    """Do the same as `reading` for a forward pass that must stay as it is: what is compiled stays so, and is not read.
+
+    Args:
+        module: The network.
+        read: Gets the tap's name and the output.
+        taps: The taps to read; None reads every submodule.
+
+    Yields:
+        Nothing; run the forward pass inside the block.
+    """
     runs: dict[str, int] = {}
     wanted = None if taps is None else {tap.split("#")[0] for tap in taps}
 
@@ -82,8 +98,7 @@ def reading(
         if name not in {"", INPUT} and (wanted is None or name in wanted)
     ]
     try:
-        with torch.compiler.set_stance("force_eager"):  # a compiled network would not call the hooks
-            yield
+        yield
     finally:
         for handle in handles:
             handle.remove()

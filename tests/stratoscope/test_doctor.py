@@ -2,11 +2,11 @@
 
 import os
 import socket
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from stratoscope import doctor as examined
 from stratoscope.cli import main
 from stratoscope.doctor import doctor
 from stratoscope.wandb_setup import reachable
@@ -39,8 +39,7 @@ def test_a_healthy_machine_is_well(tmp_path: Path) -> None:
 )
 def test_bad_versions_are_named(package: str, number: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Malware, versions that are too old, and a torchvision of another torch."""
-    installed = examined.version
-    monkeypatch.setattr(examined, "version", lambda name: number if name == package else installed(name))
+    monkeypatch.setattr("stratoscope.doctor.version", lambda name: number if name == package else version(name))
     text, healthy = doctor()
     assert not healthy
     assert any(line.startswith(f"!!  {reason}") for line in text.splitlines())

@@ -1,0 +1,372 @@
+"""Linear probes of every layer, trained by SGD beside the network (Alain & Bengio 2016, section 3)."""
+
+import csv
+from contextlib import ExitStack
+from math import inf, nan, prod
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import CombinedLoader, rank_zero_info
+from rich.console import Console
+from torch import Tensor, distributed
+
+from stratoscope.callbacks.atomic import replacing
+from stratoscope.callbacks.linear_probes import folder
+from stratoscope.callbacks.probe_table import ProbeTable
+from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE
+from stratoscope.callbacks.separability_figure import draw_separability
+from stratoscope.callbacks.set_names import set_names
+from stratoscope.probes import OnlineProbe, Separability, find_taps, frozen, read_features, select_taps, wilson
+from stratoscope.probes import reduction as named_reduction
+from stratoscope.probes.taps import INPUT, hooked
+
+COLUMNS = "epoch layer width labels split accuracy low high correct count loss features failed".split()
+COUNTS = ("not finite", "missing", "beyond", "unlike", "correct", "loss", "labels")  # by layer and label kind
+UNLIKE, SCORES = COUNTS.index("unlike"), COUNTS.index("correct")  # where the true label is another; where sums begin
+FAULTS = {"not finite": "features or loss are not finite", "missing": "the layer did not run or gave another shape"}
+
+
+class OnlineProbes(Callback):
+    """Trains a linear classifier on every chosen layer beside the network, on the batches that train it.
+
+    For networks and data too large for `LinearProbes`, which fits its probes to the optimum for one frozen network.
+    These follow a network that moves, one step of SGD per training batch, and certify nothing: a layer is at least as
+    separable as they say. Between epochs nothing is read from the device. Training is bit for bit what it is without
+    the callback, as the hooks on its forward passes only copy. (In validation, torch's TransformerEncoderLayer takes
+    another path under hooks: its output may differ in rounding.)
+
+    Works with any LightningModule whose `forward` takes a batch of images and whose steps run the images of the batch
+    through its layers, once; of several passes the first is read. Batches are `(image, label)` or have the fields
+    `image`, `given_label` and `true_label`; given labels that ever differ from the true ones are probed too. Labels
+    below 0 are left out. Several processes train the same probes.
+
+    Writes `online_probes.csv` (one row per epoch, layer, label kind and set) and, at the end, `online_probes.png` to
+    the logger's folder, and passes accuracies to every logger as `online_probe/<labels>/<set>/<layer>`. On the training
+    set accuracy and loss are running ones: every batch is scored before the step on it. Validation sets are scored
+    whenever they are validated; the last time in an epoch counts. Batches for which a layer is not finite teach its
+    probes nothing, and its rows of that epoch say so in `failed`, in place of results.
+
+    Args:
+        taps: Layers to probe: 'natural' (the points the network names itself, else all), 'all', names as in
+            `named_modules()`, globs such as '*.relu*', or a list of these.
+        width: Most features per layer; wider layers are reduced to it. None keeps all. A feature takes 8 bytes per
+            class and label kind.
+        reduction: How: average_pool, channel_means, feature_subset (Alain & Bengio's random features),
+            random_projection or none.
+        learning_rate: Share of the step that is safe on every batch, 1 / (L + ridge) (see `OnlineProbe`).
+        momentum: Share of the last step that is taken again, in [0, 1).
+        ridge: Strength of the L2 penalty ridge/2 |W|^2 on standardised features, beside the mean cross-entropy.
+        seed: Decides the random parts of a reduction; the probes start from zeros.
+        classes: Number of classes. None takes the width of the network's output, or more if the first labels need it;
+            sets with labels beyond fail.
+    """
+
+    def __init__(
+        self,
+        taps: str | list[str] = "natural",
+        width: int | None = 1024,
+        reduction: str = "average_pool",
+        learning_rate: float = 1.0,
+        momentum: float = 0.9,
+        ridge: float = 1e-3,
+        seed: int = 0,
+        classes: int | None = None,
+    ) -> None:
+        if not taps:
+            raise ValueError("taps must name at least one layer, got none")
+        for name, number in {"width": width, "classes": classes}.items():
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be 1 or more, got {number}")
+        if not 0 < learning_rate < inf:
+            raise ValueError(f"learning_rate must be above 0, got {learning_rate}")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+        if not 0 <= ridge < inf:
+            raise ValueError(f"ridge must be 0 or more, got {ridge}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        self.taps, self.width, self.seed, self.classes = taps, width, seed, classes
+        self.reduction, self.reduce = reduction, named_reduction(reduction, width, seed)
+        self.learning_rate, self.momentum, self.ridge = learning_rate, momentum, ridge
+        self._hooks, self._splits = ExitStack(), list[str]()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.table, self.kinds = ProbeTable(), [TRUE]
+        self.probes: dict[str, OnlineProbe] = {}  # by layer, in order of execution
+        self.tally: dict[str, Tensor] = {}  # of this epoch, by set: (layers, COUNTS, k) in float64
+        self.epoch = 0
+        self._leave()
+
+    def _leave(self) -> None:
+        self._hooks.close()
+        self._labels: Tensor | None = None  # of the batch under way: (k, n)
+        self._features: dict[str, Tensor] = {}  # by layer: (n, d)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin anew, or go on from a checkpoint.
+
+        Raises:
+            ValueError: If the network is compiled.
+        """
+        marks = ("_compiled_call_impl", "_orig_mod", "_compiler_ctx")
+        if any(getattr(part, mark, None) is not None for part in pl_module.modules() for mark in marks):
+            raise ValueError(
+                "OnlineProbes reads the forward pass that trains, in which torch.compile hides the layers: use "
+                "LinearProbes, or train without compile"
+            )
+        if trainer.global_step == 0:
+            self._forget()
+        self.probes = {layer: OnlineProbe(**_on(pl_module.device, vars(one))) for layer, one in self.probes.items()}
+        self.tally = _on(pl_module.device, self.tally)
+        if self.epoch <= trainer.current_epoch:  # Lightning goes on after the last batch, and does not end its epoch
+            self._file(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Note the labels, and the features of the forward pass to come."""
+        parts = _labelled(batch)
+        if not self.probes:
+            self._begin(trainer, pl_module, parts)
+        self._leave()  # what another callback may have broken off
+        self._labels = torch.stack([parts[kind] for kind in self.kinds]).to(pl_module.device)
+        if INPUT in self.probes:
+            self._keep(INPUT, parts["image"])
+        self._hooks.enter_context(hooked(pl_module, self._keep, list(self.probes)))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Score the probes on the batch, then take a step on it."""
+        if self._labels is not None:
+            self.epoch = trainer.current_epoch + 1
+            parts = self._read(self._labels, learn=True)
+            flat = torch.cat(parts)
+            if trainer.world_size > 1:
+                distributed.all_reduce(flat)
+            parts = list(flat.split([len(part) for part in parts]))
+            self._count(TRAIN, parts)
+            for probe, part in zip(self.probes.values(), parts, strict=True):
+                sums = part[SCORES * len(self.kinds) :]
+                probe.step(sums, self.learning_rate, self.momentum, self.ridge)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count."""
+        self._splits = set_names(CombinedLoader(trainer.val_dataloaders).flattened)
+        if not trainer.sanity_checking:
+            self.tally = {split: counts for split, counts in self.tally.items() if split == TRAIN}
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Do as in training."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self.on_train_batch_start(trainer, pl_module, batch, batch_idx)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Score the probes on the batch."""
+        if self._labels is not None:
+            self._count(self._splits[dataloader_idx], self._read(self._labels, learn=False))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the counts of all processes together."""
+        if trainer.world_size > 1 and self.probes and not trainer.sanity_checking:
+            for split in self._splits:
+                self._count(split, [])  # this process may have had no batch
+                distributed.all_reduce(self.tally[split])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """File the results of the epoch."""
+        self._file(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print and draw the table of the whole run."""
+        self._leave()
+        to = folder(trainer)
+        if trainer.is_global_zero and self.table.rows:
+            Console().print("\nOnline probes, trained beside the network and not to the optimum (~)", highlight=False)
+            self.table.print()
+            draw_separability(self.table, to / "online_probes.png")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the network as it was."""
+        self._leave()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Results, probes and counts so far, and what they depend on, as plain values and tensors."""
+        probes = {layer: dict(vars(probe)) for layer, probe in self.probes.items()}
+        found = {"rows": self.table.rows, "kinds": self.kinds, "probes": probes, "tally": self.tally}
+        return {**found, "epoch": self.epoch, "settings": self._settings()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from an earlier state; results of other settings do not belong into this table."""
+        self._forget()
+        if state_dict.get("settings") == self._settings():
+            self.table, self.kinds = ProbeTable(state_dict["rows"]), state_dict["kinds"]
+            self.probes = {layer: OnlineProbe(**probe) for layer, probe in state_dict["probes"].items()}
+            self.tally, self.epoch = state_dict["tally"], state_dict["epoch"]
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("taps", "width", "reduction", "learning_rate", "momentum", "ridge", "seed", "classes")
+        return {name: getattr(self, name) for name in names}
+
+    def _keep(self, tap: str, output: Tensor) -> None:
+        if output.ndim > 1:
+            with torch.no_grad():
+                self._features[tap] = self.reduce(output)
+
+    def _begin(self, trainer: Trainer, module: LightningModule, batch: dict[str, Tensor]) -> None:
+        """Find the layers and the number of classes on a first batch, and make the probes."""
+        image, outputs = batch["image"], list[Any]()
+        with frozen(module), trainer.precision_plugin.forward_context():
+            taps = select_taps(self.taps, find_taps(module, lambda image: outputs.append(module(image)), image))
+            features = read_features(module, module, image, [tap.name for tap in taps], self.reduce)
+        self.kinds = [TRUE] if batch[GIVEN] is batch[TRUE] else [TRUE, GIVEN]
+        logits = isinstance(outputs[0], Tensor) and outputs[0].ndim == 2
+        needed = torch.stack([batch[kind] for kind in self.kinds]).max().long() + 1
+        needed = needed.clamp(min=outputs[0].shape[1] if logits else 1)
+        if trainer.world_size > 1:
+            distributed.all_reduce(needed, distributed.ReduceOp.MAX)
+        classes = self.classes or int(needed)
+        for tap in taps:
+            shape = len(self.kinds), classes, features[tap.name].shape[1]
+            self.probes[tap.name] = OnlineProbe.untrained(tap.width, shape, module.device)
+
+    def _read(self, labels: Tensor, learn: bool) -> list[Tensor]:
+        """End a batch.
+
+        Args:
+            labels: (k, n).
+            learn: Whether all that a step needs is wanted.
+
+        Returns:
+            By layer: both faults (0 or 1), labels beyond the classes and labels unlike the true ones (k each); then
+            what `OnlineProbe.sums` gives or, with a fault, zeros.
+        """
+        features = self._features
+        self._leave()
+        parts = []
+        for layer, probe in self.probes.items():
+            k, classes, _ = probe.weight.shape
+            shape, rows = (labels.shape[1], len(probe.mean)), features.get(layer)
+            ran = rows is not None and rows.shape == shape
+            sums = probe.sums(rows if rows is not None and ran else probe.mean.new_full(shape, nan), labels, learn)
+            fault = ~sums.isfinite().all()
+            faults = torch.stack([fault & ran, fault & (not ran)]).repeat_interleave(k)
+            beyond, unlike = (labels >= classes).sum(1), (labels != labels[0]).sum(1)
+            parts.append(torch.cat([faults, beyond, unlike, torch.where(fault, 0.0, sums)]))
+        return parts
+
+    def _count(self, split: str, parts: list[Tensor]) -> None:
+        """Add a batch to the counts of a set."""
+        shape = len(COUNTS), len(self.kinds)
+        if split not in self.tally:
+            device = next(iter(self.probes.values())).mean.device
+            self.tally[split] = torch.zeros(len(self.probes), *shape, dtype=torch.float64, device=device)
+        if parts:
+            self.tally[split] = self.tally[split] + torch.stack([part[: prod(shape)].view(shape) for part in parts])
+
+    def _results(self) -> dict[str, tuple[int, list[Separability]]]:
+        """Read the counts of the epoch: by layer its width and its scores."""
+        counts = {split: tally.transpose(1, 2).tolist() for split, tally in self.tally.items()}  # [layer][kind][which]
+        unlike = self.tally[TRAIN][:, UNLIKE].amax(0).tolist()
+        earlier = {TRUE, *self.table.unique("labels")}
+        kinds = [number for number, kind in enumerate(self.kinds) if kind in earlier or unlike[number]]
+        results = {}
+        for at, (layer, probe) in enumerate(self.probes.items()):
+            scores = [
+                _score(probe, self.kinds[number], split, counts[split][at][number], counts[TRAIN][at][number])
+                for number in kinds
+                for split in counts
+            ]
+            results[layer] = probe.width, scores
+        return results
+
+    def _file(self, trainer: Trainer) -> None:
+        """Put the counts of the epoch, if there are any, into the table, write it and pass them to the loggers."""
+        if TRAIN not in self.tally:
+            return
+        self.table.put(self.epoch, self._results())
+        self.tally = {}
+        to, rows = folder(trainer), [row for row in self.table.rows if row["epoch"] == self.epoch]
+        rank_zero_info(f"online probes, epoch {self.epoch}: {_summary(rows)}")
+        if not trainer.is_global_zero:
+            return
+        with replacing(to / "online_probes.csv") as part, part.open("w", newline="") as text:
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows([row[name] for name in COLUMNS] for row in self.table.rows)
+        accuracies = {
+            f"online_probe/{row['labels']}/{row['split']}/{row['layer']}": row["accuracy"]
+            for row in rows
+            if not row["failed"]
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics({**accuracies, "epoch": float(self.epoch)}, step=trainer.global_step)
+
+
+def _on(device: torch.device, state: dict[str, Any]) -> dict[str, Any]:
+    """The same with its tensors on a device."""
+    return {name: part.to(device) if isinstance(part, Tensor) else part for name, part in state.items()}
+
+
+def _labelled(batch: Any) -> dict[str, Tensor]:
+    """Image, true and given labels of a batch that is where the network is.
+
+    Raises:
+        TypeError: If it is not clear what is what.
+    """
+    found: list[Any] = []
+    if hasattr(batch, "true_label"):
+        found = [batch.image, batch.true_label, batch.given_label]
+    elif isinstance(batch, (tuple, list)) and len(batch) >= 2:
+        found = [batch[0], batch[1], batch[1]]
+    parts = {name: part for name, part in zip(("image", TRUE, GIVEN), found, strict=False) if isinstance(part, Tensor)}
+    if len(parts) < 3 or any(parts[kind].ndim != 1 or parts[kind].is_floating_point() for kind in (TRUE, GIVEN)):
+        raise TypeError(
+            "OnlineProbes needs batches (image, label), or with the fields image, given_label and true_label, with a "
+            f"whole number as label of each image; got {type(batch).__name__}"
+        )
+    return parts
+
+
+def _score(probe: OnlineProbe, kind: str, split: str, counts: list[float], trained: list[float]) -> Separability:
+    """A row of the table, from the COUNTS of its set and of the training set."""
+    _, classes, columns = probe.weight.shape
+    sums = dict(zip(COUNTS, counts, strict=True))
+    reasons = [
+        f"{FAULTS[fault]} in {number:.0f} batches of {where}"
+        for where, numbers in {TRAIN: trained, split: counts}.items()
+        for fault, number in zip(FAULTS, numbers, strict=False)
+        if number
+    ]
+    if sums["beyond"]:
+        reasons.append(f"{sums['beyond']:.0f} labels are {classes} or more: set classes")
+    if not reasons and not sums["labels"]:
+        reasons.append("there are no labels")
+    if reasons:
+        return Separability(kind, split, features=columns - 1, failed="; ".join(reasons))
+    correct, count = int(sums["correct"]), int(sums["labels"])
+    low, high = wilson(correct, count)
+    return Separability(kind, split, correct / count, low, high, correct, count, sums["loss"] / count, columns - 1)
+
+
+def _summary(rows: list[dict[str, Any]]) -> str:
+    """One line: for every label kind and set the layer where the labels are most separable; and what failed."""
+    parts = []
+    for kind, split in dict.fromkeys((row["labels"], row["split"]) for row in rows if not row["failed"]):
+        fine = [row for row in rows if (row["labels"], row["split"], row["failed"]) == (kind, split, "")]
+        best = max(fine, key=lambda row: row["accuracy"])
+        parts.append(f"{kind}s, {split} set {100 * best['accuracy']:.1f} % at {best['layer']}".replace("_", " ", 1))
+    if failed := {row["layer"]: row["failed"] for row in rows if row["failed"]}:
+        parts.append(f"FAILED at {', '.join(failed)}: {next(iter(failed.values()))}")
+    return "; ".join(parts)
