@@ -12,11 +12,11 @@ from stratoscope.callbacks.atomic import replacing
 from stratoscope.callbacks.probed_sets import TRAIN, TRUE
 from stratoscope.probes import (
     HELD_OUT,
+    Arrangement,
     LabelledFeatures,
     Separability,
     Standardisation,
     effective_rank,
-    linear_cka,
     neighbour_accuracy,
     neural_collapse,
     participation_ratio,
@@ -26,7 +26,7 @@ from stratoscope.probes import (
 
 MEASURES = ("neighbours", "rank", "collapse", "control", "similarity")
 CONTROL = "control_label"
-SIMILAR = 2000  # samples of a test set that layers and epochs are compared on
+SIMILAR = 1000  # samples of a test set that layers and epochs are compared on
 COLUMNS = ["epoch", "layer", "measure", "labels", "split", "value"]
 Row = dict[str, Any]
 Cells = Iterator[tuple[str, str, str, float]]  # measure, labels, split, value
@@ -109,15 +109,16 @@ class MeasureTable:
             split: The set they are of.
         """
         self.rows = [row for row in self.rows if row["epoch"] != epoch]
-        layers = list(samples)
+        arranged: dict[str, Arrangement | str] = {}
         for layer, rows in measured.items():
-            similar = []
+            similar: list[Row] = []
             if layer in samples:
-                others = {other: samples[other] for other in layers[: layers.index(layer)]}
+                arranged[layer] = _arranged(samples[layer])
+                others = {other: arranged[other] for other in arranged if other != layer}
                 for when, features in (self.first.get(layer, (epoch, None)), self.last.get(layer, (epoch, None))):
                     if features is not None and when != epoch:
-                        others[f"epoch {when}"] = features
-                similar = [_row(f"cka with {name}", "", split, _cka(samples[layer], x)) for name, x in others.items()]
+                        others[f"epoch {when}"] = _arranged(features)
+                similar = [_row(f"cka with {name}", "", split, _cka(arranged[layer], x)) for name, x in others.items()]
             self.rows += [{"epoch": epoch, "layer": layer, **row} for row in [*rows, *similar]]
         self.rows.sort(key=lambda row: row["epoch"])
         self.last = {layer: (epoch, features) for layer, features in samples.items()}
@@ -139,9 +140,18 @@ def _row(measure: str, labels: str, split: str, value: float | str) -> Row:
     return {"measure": measure, "labels": labels, "split": split, "value": value}
 
 
-def _cka(x: Tensor, y: Tensor) -> float | str:
+def _arranged(features: Tensor) -> Arrangement | str:
     try:
-        return linear_cka(x, y, unbiased=True)
+        return Arrangement.of(features)
+    except ValueError as reason:
+        return f"failed: {reason}"
+
+
+def _cka(x: Arrangement | str, y: Arrangement | str) -> float | str:
+    if isinstance(x, str) or isinstance(y, str):
+        return x if isinstance(x, str) else str(y)
+    try:
+        return x.cka(y)
     except ValueError as reason:
         return f"failed: {reason}"
 

@@ -21,6 +21,7 @@ from stratoscope.callbacks.layer_measures import (
     compare_probes,
     measure_layer,
 )
+from stratoscope.callbacks.measures_figure import draw_measures
 from stratoscope.callbacks.probe_plan import probe_plan
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE, ProbedSet, SampleChoice, labelled_batch, probed_sets
@@ -57,7 +58,7 @@ class LinearProbes(Callback):
     the training set and scored on it and on every validation set.
 
     Writes `probes.csv` (one row per epoch, layer, label kind and set) and `separability.png` to the logger's folder,
-    and passes accuracies and picture to every logger.
+    with measures also `measures.csv` and `measures.png`, and passes accuracies and picture to every logger.
 
     Args:
         taps: Layers to probe: 'natural' (the points the network names itself, else all), 'all', names as in
@@ -252,6 +253,7 @@ class LinearProbes(Callback):
         self.table.write(to / "probes.csv")
         if self.measures:
             self.measured.write(to / "measures.csv")
+            draw_measures(self.measured.rows, self.table, to / "measures.png")
         draw_separability(self.table, to / "separability.png")
         accuracies = {
             f"probe/{row['labels']}/{row['split']}/{row['layer']}": row["accuracy"]

@@ -32,10 +32,10 @@ class OnlineProbes(Callback):
     """Trains a linear classifier on every chosen layer beside the network, on the batches that train it.
 
     For networks and data too large for `LinearProbes`, which fits its probes to the optimum for one frozen network.
-    These follow a network that moves, one step of SGD per training batch, and certify nothing: a layer is at least as
-    separable as they say. Between epochs nothing is read from the device. Training is bit for bit what it is without
-    the callback, as the hooks on its forward passes only copy. (In validation, torch's TransformerEncoderLayer takes
-    another path under hooks: its output may differ in rounding.)
+    These follow a network that moves, one step of SGD per training batch, and certify nothing: how far they are from
+    the optimum is not known, and training accuracies are usually well below it. Within an epoch nothing is read from
+    the device. Training is bit for bit what it is without the callback, as the hooks on its forward passes only copy.
+    (In validation, torch's TransformerEncoderLayer takes another path under hooks: its output may differ in rounding.)
 
     Works with any LightningModule whose `forward` takes a batch of images and whose steps run the images of the batch
     through its layers, once; of several passes the first is read. Batches are `(image, label)` or have the fields

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stratoscope.callbacks.atomic import replacing
-from stratoscope.callbacks.heat_map import HeatMap, name_epochs, name_layers
+from stratoscope.callbacks.heat_map import Cell, HeatMap
 from stratoscope.callbacks.probe_table import ProbeTable, title
 
 INCH_PER_LAYER, INCH_PER_EPOCH = 0.34, 0.52
@@ -30,9 +30,8 @@ def draw_separability(table: ProbeTable, file: Path) -> None:
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for axis, (kind, split) in zip(axes, panels, strict=True):
         panel = probe_panel(table, kind, split, title(kind, split))
-        panel.draw(axis, (len(layers), len(epochs)), panel.span() or (0.0, 100.0), font=8 if wide < WIDEST else None)
-        name_layers(axis, layers)
-        name_epochs(axis, epochs)
+        known = panel.numbers() or [0.0, 100.0]
+        panel.draw(axis, (min(known), max(known)), font=8.0 if wide < WIDEST else None)
     with replacing(file) as part:
         figure.savefig(part, format="png", dpi=150)
 
@@ -47,9 +46,9 @@ def probe_panel(table: ProbeTable, kind: str, split: str, heading: str) -> HeatM
         heading: Title of the panel.
     """
     layers, epochs = table.unique("layer"), table.unique("epoch")
-    cells: dict[tuple[int, int], tuple[float, str] | None] = {}
+    cells: dict[tuple[int, int], Cell] = {}
     for (layer, epoch), cell in table.cells(kind, split).items():
         at = layers.index(layer), epochs.index(epoch)
         percent = None if cell["accuracy"] is None else 100 * cell["accuracy"]
         cells[at] = None if percent is None else (percent, f"{percent:.0f}" + ("" if cell["converged"] else "~"))
-    return HeatMap(heading, "accuracy, %", cells, least=1.0)
+    return HeatMap(heading, "accuracy, %", layers, epochs, cells, least=1.0)

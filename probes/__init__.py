@@ -15,7 +15,7 @@ from stratoscope.probes.reduction import Reduction, average_pool, reduction
 from stratoscope.probes.ridge_regression import RidgeFit, best_left_out, fit_ridge
 from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separability, separability
 from stratoscope.probes.sharding import Shard
-from stratoscope.probes.similarity import linear_cka
+from stratoscope.probes.similarity import Arrangement, linear_cka
 from stratoscope.probes.standardisation import Standardisation
 from stratoscope.probes.storage import GIB, Budget, room
 from stratoscope.probes.taps import Tap, find_taps, read_features, select_taps
@@ -23,6 +23,7 @@ from stratoscope.probes.taps import Tap, find_taps, read_features, select_taps
 __all__ = [
     "GIB",
     "HELD_OUT",
+    "Arrangement",
     "Budget",
     "Comparison",
     "LabelledFeatures",

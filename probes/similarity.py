@@ -1,5 +1,6 @@
 """How alike two layers, or one layer at two epochs, arrange the same samples."""
 
+from dataclasses import dataclass
 from math import sqrt
 
 import torch
@@ -53,6 +54,48 @@ def linear_cka(x: Float[Tensor, "n d1"], y: Float[Tensor, "n d2"], unbiased: boo
     return max(-1.0, min(1.0, xy / sqrt(xx) / sqrt(yy)))  # rounding may lead just beyond
 
 
+@dataclass(frozen=True)
+class Arrangement:
+    """How a layer arranges n samples, for comparisons with many others: inner products of the centred features.
+
+    Attributes:
+        gram: K = XX', in float64.
+    """
+
+    gram: Float[Tensor, "n n"]
+
+    @classmethod
+    def of(cls, features: Float[Tensor, "n d"]) -> "Arrangement":
+        """Take the inner products.
+
+        Args:
+            features: One row per sample; at least 4.
+
+        Raises:
+            ValueError: As in `linear_cka`.
+        """
+        if len(features) < 4:
+            raise ValueError(f"unbiased CKA needs at least 4 samples, got {len(features)}")
+        x = Centred.of(features)
+        if x.constant():
+            raise ValueError("features are constant: their similarity to others is not defined")
+        return cls(x.gram())
+
+    def cka(self, other: "Arrangement") -> float:
+        """Unbiased linear CKA with another arrangement of the same samples, as `linear_cka` gives it.
+
+        Raises:
+            ValueError: If features vary in too few samples.
+        """
+        xy, xx, yy = (
+            _without_diagonal((a.gram * b.gram).sum(), a.gram.diagonal(), b.gram.diagonal())
+            for a, b in ((self, other), (self, self), (other, other))
+        )
+        if min(xx, yy) <= 0:
+            raise ValueError("features vary in too few samples for unbiased CKA")
+        return max(-1.0, min(1.0, xy / sqrt(xx) / sqrt(yy)))
+
+
 def _hsic(x: Centred, y: Centred, unbiased: bool) -> float:
     """HSIC or HSIC_1, up to their common factor."""
     n, d1, d2 = len(x.features), x.features.shape[1], y.features.shape[1]
@@ -67,6 +110,12 @@ def _hsic(x: Centred, y: Centred, unbiased: bool) -> float:
     if not unbiased:
         return float(hsic)
     k, m = (torch.cat([rows.square().sum(1) for rows in z.rows()]) for z in (x, y))  # diagonals of K and L
+    return _without_diagonal(hsic, k, m)
+
+
+def _without_diagonal(hsic: Tensor, k: Float[Tensor, " n"], m: Float[Tensor, " n"]) -> float:
+    """HSIC_1 from HSIC and the diagonals of K and L; 0 if it is less than rounding."""
+    n = len(k)
     rounding = n * torch.finfo(torch.float64).eps * (hsic + k @ m)
     hsic_1 = hsic - n / (n - 2) * (k @ m) + k.sum() * m.sum() / ((n - 1) * (n - 2))
     return float(torch.where(hsic_1.abs() > rounding, hsic_1, 0.0))

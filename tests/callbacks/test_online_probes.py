@@ -194,6 +194,19 @@ def test_training_is_unchanged_when_gradients_accumulate(tmp_path: Path) -> None
     assert float(probes.probes["first"].batches) == 20
 
 
+def test_a_step_reads_nothing_from_the_device(tmp_path: Path) -> None:
+    """A step runs on tensors that have no values, so it waits for none; there is nothing to be logged."""
+    device, probes, run = torch.device("meta"), OnlineProbes("first"), trainer(tmp_path)
+    module, batch = Somebody().to(device), [part.to(device) for part in next(iter(loader()))]
+    probes.probes = {"input": OnlineProbe.untrained(12, (1, 3, 12), device)}
+    probes.probes["first"] = OnlineProbe.untrained(16, (1, 3, 16), device)
+    for _ in range(2):
+        probes.on_train_batch_start(run, module, batch, 0)
+        module(batch[0])
+        probes.on_train_batch_end(run, module, None, batch, 0)
+    assert probes.tally["train"].shape == (2, 7, 1)
+
+
 def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
     """No hook stays, also after an error in the middle of a batch."""
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stratoscope.probes import centring
-from stratoscope.probes.similarity import linear_cka
+from stratoscope.probes.similarity import Arrangement, linear_cka
 
 each_estimator = pytest.mark.parametrize("unbiased", [False, True])
 SHAPES = [(60, 5, 9), (200, 3, 3), (12, 40, 100), (12, 100, 4), (4, 7, 6)]
@@ -141,3 +141,26 @@ def test_too_few_samples_are_refused() -> None:
         linear_cka(x, y, unbiased=True)
     with pytest.raises(ValueError, match=r"features x are empty: shape \(0, 3\)"):
         linear_cka(x[:0], y[:0])
+
+
+@pytest.mark.parametrize(("n", "d1", "d2"), [(4, 3, 7), (50, 5, 80), (200, 30, 10)])
+def test_arrangements_give_the_unbiased_cka(n: int, d1: int, d2: int) -> None:
+    """The same numbers as from the features, for layers compared with many others."""
+    generator = torch.Generator().manual_seed(n)
+    x = torch.randn(n, d1, generator=generator)
+    y = torch.randn(n, d2, generator=generator) + x[:, :1]
+    found = Arrangement.of(x).cka(Arrangement.of(y))
+    assert found == pytest.approx(linear_cka(x, y, unbiased=True), abs=1e-12)
+    assert Arrangement.of(x).cka(Arrangement.of(3 * x)) == pytest.approx(1)
+
+
+def test_what_cannot_be_arranged_is_refused() -> None:
+    """Constant features and too few samples, as for the features themselves."""
+    with pytest.raises(ValueError, match="features are constant"):
+        Arrangement.of(torch.ones(10, 3))
+    with pytest.raises(ValueError, match="at least 4 samples, got 3"):
+        Arrangement.of(torch.randn(3, 3))
+    spike = torch.zeros(5, 1)
+    spike[0] = 1
+    with pytest.raises(ValueError, match="too few samples"):
+        Arrangement.of(spike).cka(Arrangement.of(torch.randn(5, 2)))

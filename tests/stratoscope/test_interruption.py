@@ -137,16 +137,16 @@ def _beside_whole(whole: Path) -> None:
 
 
 MOMENTS = [
-    ("on_train_start", 0, 0),
-    ("on_train_batch_start", 0, 0),
     ("on_train_batch_start", 1, 2),
     ("on_train_batch_end", 1, 4),  # the last of an epoch
-    ("on_validation_start", 1, 0),
     ("on_validation_batch_end", 1, 0),
     ("on_train_epoch_end", 1, 0),  # before the probes
     ("on_save_checkpoint", 1, 0),
-    ("on_train_epoch_start", 2, 0),
-    ("on_train_end", 3, 0),
+    pytest.param("on_train_start", 0, 0, marks=pytest.mark.slow),
+    pytest.param("on_train_batch_start", 0, 0, marks=pytest.mark.slow),
+    pytest.param("on_validation_start", 1, 0, marks=pytest.mark.slow),
+    pytest.param("on_train_epoch_start", 2, 0, marks=pytest.mark.slow),
+    pytest.param("on_train_end", 3, 0, marks=pytest.mark.slow),
 ]
 
 
