@@ -76,8 +76,8 @@ class ExactResume(Callback):
         if own and (logged := state.get("logged")):  # of another run they are no business of this one
             step = int(logged.pop("step", trainer.global_step))
             for logger in trainer.loggers:
-                if hasattr(logger, "complete"):
-                    logger.complete(logged, step)
+                if complete := getattr(logger, "complete", None):  # our table has it
+                    complete(logged, step)
 
 
 def _loaders(trainer: Trainer) -> list[Any]:

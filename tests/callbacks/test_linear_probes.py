@@ -112,7 +112,7 @@ class FailingProbes(LinearProbes):
 
     failures = 0
 
-    def _fit(self, *_: Any) -> Any:
+    def _fit(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("in the middle")
 
     def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
