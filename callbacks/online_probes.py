@@ -15,7 +15,7 @@ from torch import Tensor, distributed
 from stratoscope.callbacks.atomic import replacing
 from stratoscope.callbacks.linear_probes import folder
 from stratoscope.callbacks.probe_table import ProbeTable
-from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE
+from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE, batch_fields
 from stratoscope.callbacks.separability_figure import draw_separability
 from stratoscope.callbacks.set_names import set_names
 from stratoscope.probes import OnlineProbe, Separability, find_taps, frozen, read_features, select_taps, wilson
@@ -126,7 +126,7 @@ class OnlineProbes(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note the labels, and the features of the forward pass to come."""
-        parts = _labelled(batch)
+        parts = batch_fields(batch, "OnlineProbes")
         if not self.probes:
             self._begin(trainer, pl_module, parts)
         self._leave()  # what another callback may have broken off
@@ -317,26 +317,6 @@ class OnlineProbes(Callback):
 def _on(device: torch.device, state: dict[str, Any]) -> dict[str, Any]:
     """The same with its tensors on a device."""
     return {name: part.to(device) if isinstance(part, Tensor) else part for name, part in state.items()}
-
-
-def _labelled(batch: Any) -> dict[str, Tensor]:
-    """Image, true and given labels of a batch that is where the network is.
-
-    Raises:
-        TypeError: If it is not clear what is what.
-    """
-    found: list[Any] = []
-    if hasattr(batch, "true_label"):
-        found = [batch.image, batch.true_label, batch.given_label]
-    elif isinstance(batch, (tuple, list)) and len(batch) >= 2:
-        found = [batch[0], batch[1], batch[1]]
-    parts = {name: part for name, part in zip(("image", TRUE, GIVEN), found, strict=False) if isinstance(part, Tensor)}
-    if len(parts) < 3 or any(parts[kind].ndim != 1 or parts[kind].is_floating_point() for kind in (TRUE, GIVEN)):
-        raise TypeError(
-            "OnlineProbes needs batches (image, label), or with the fields image, given_label and true_label, with a "
-            f"whole number as label of each image; got {type(batch).__name__}"
-        )
-    return parts
 
 
 def _score(probe: OnlineProbe, kind: str, split: str, counts: list[float], trained: list[float]) -> Separability:

@@ -158,12 +158,28 @@ def labelled_batch(trainer: Trainer, batch: Any) -> dict[str, Tensor]:
     Raises:
         TypeError: If it is not clear what is what.
     """
-    batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+    return batch_fields(trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch)), "LinearProbes")
+
+
+def batch_fields(batch: Any, reader: str) -> dict[str, Tensor]:
+    """Image, true and given labels of a batch; of a pair (image, label) both kinds of labels are the same tensor.
+
+    Args:
+        batch: As the loader gives it.
+        reader: Who reads it, for the message.
+
+    Raises:
+        TypeError: If it is not clear what is what.
+    """
+    found: list[Any] = []
     if hasattr(batch, "true_label"):
-        return {"image": batch.image, TRUE: batch.true_label, GIVEN: batch.given_label}
-    if isinstance(batch, (tuple, list)) and len(batch) >= 2 and all(isinstance(part, Tensor) for part in batch[:2]):
-        return {"image": batch[0], TRUE: batch[1], GIVEN: batch[1]}
-    raise TypeError(
-        "LinearProbes needs batches (image, label), or with the fields image, given_label and true_label; "
-        f"got {type(batch).__name__}"
-    )
+        found = [batch.image, batch.true_label, batch.given_label]
+    elif isinstance(batch, (tuple, list)) and len(batch) >= 2:
+        found = [batch[0], batch[1], batch[1]]
+    parts = {name: part for name, part in zip(("image", TRUE, GIVEN), found, strict=False) if isinstance(part, Tensor)}
+    if len(parts) < 3 or any(parts[kind].ndim != 1 or parts[kind].is_floating_point() for kind in (TRUE, GIVEN)):
+        raise TypeError(
+            f"{reader} needs batches (image, label), or with the fields image, given_label and true_label, with a "
+            f"whole number as label of each image; got {type(batch).__name__}"
+        )
+    return parts
