@@ -11,6 +11,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -460,3 +462,29 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_update() -> None:
     assert checkpoint["global_step"] == STEPS
     assert all(bool(torch.isfinite(value).all()) for value in checkpoint["state_dict"].values())
     assert json.loads(Path("runs/nan/run.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_two_processes_go_on(number: int) -> None:
+    """Killed together, or one of them asked to end: weights, metrics and probes end as on two that were not."""
+    line = f"{FIT} --trainer.max_epochs 4 --trainer.devices 2 --trainer.strategy ddp --threads 1"
+    words = [sys.executable, "-m", "stratoscope", *line.split(), "--run"]
+
+    def started(name: str) -> subprocess.Popen[bytes]:
+        with Path(f"{name}.log").open("a") as log:
+            return subprocess.Popen([*words, name], start_new_session=True, stdout=log, stderr=log)
+
+    assert started("whole").wait(200) == 0, Path("whole.log").read_text()
+    stopped, table = started("stopped"), Path("runs/stopped/metrics.csv")
+    for _ in range(2000):
+        if table.is_file() and len(table.read_text().splitlines()) > 2:
+            break
+        time.sleep(0.05)
+    if number == signal.SIGKILL:
+        os.killpg(stopped.pid, number)
+    else:
+        os.kill(stopped.pid, number)
+    assert stopped.wait(100) == (-number if number == signal.SIGKILL else 128 + number)
+    assert started("stopped").wait(200) == 0, Path("stopped.log").read_text()
+    assert_same_run("whole", "stopped")
