@@ -26,8 +26,9 @@ from torchmetrics import Metric
 class ExactResume(Callback):
     """Seeds every step and puts into checkpoints what Lightning leaves out.
 
-    Works with loaders that have `state_dict` and `load_state_dict`, such as those of our data modules; others go on
-    exactly from the end of an epoch only.
+    Works with loaders that have `state_dict` and `load_state_dict`, such as those of our data modules, and metrics that
+    are sums, such as our Classifier's. A plain DataLoader that shuffles takes another order after an interruption, and
+    what a module logs with `on_epoch=True` misses the batches before one in the middle of an epoch.
 
     Args:
         seed: Decides the random numbers of all steps.
@@ -48,8 +49,11 @@ class ExactResume(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the place in the epoch and the metrics so far."""
         loaders = [loader.state_dict() for loader in _loaders(trainer) if hasattr(loader, "state_dict")]
-        state: dict[str, Any] = {"loaders": loaders}
-        if any(any(loader.values()) for loader in loaders):  # in the middle of an epoch
+        state: dict[str, Any] = {}
+        # an epoch may end before the data do (limit_train_batches)
+        at_end = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if not at_end and any(any(loader.values()) for loader in loaders):
+            state["loaders"] = loaders
             state["sums"] = {name: _summed(metric) for name, metric in _metrics(pl_module)}
         elif trainer.training:
             logged = trainer._logger_connector.metrics["log"]

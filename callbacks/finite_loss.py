@@ -24,7 +24,10 @@ class FiniteLoss(Callback):
         Raises:
             NotFinite: If it is no finite number.
         """
-        if not bool(torch.isfinite(loss).all()):
+        finite = bool(torch.isfinite(loss).all())
+        if trainer.world_size > 1:  # all processes stop, or one would wait for the other's gradients
+            finite = trainer.strategy.reduce_boolean_decision(finite, all=True)
+        if not finite:
             epoch, batch = trainer.current_epoch + 1, trainer.fit_loop.epoch_loop.batch_idx + 1
             raise NotFinite(
                 f"the loss is {float(loss.detach().mean())} at step {trainer.global_step + 1} (epoch {epoch}, "

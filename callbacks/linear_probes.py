@@ -174,7 +174,7 @@ class LinearProbes(Callback):
             epoch: Number of finished epochs, to file the results under.
         """
         began = time.monotonic()
-        shard = Shard(trainer.global_rank, trainer.world_size)
+        shard = Shard(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
         sets = probed_sets(trainer, self.choice)
         with frozen(pl_module), trainer.precision_plugin.forward_context():
             taps, features, budget, classifier = self._look(trainer, pl_module, sets[TRAIN])
@@ -205,10 +205,12 @@ class LinearProbes(Callback):
     ) -> tuple[list[Tap], dict[str, int], Budget, dict[str, Tensor]]:
         """Taps, features at each, what memory there is, and the classifier's weights, from some training samples."""
         batch = labelled_batch(trainer, next(iter(train.blocks([train.indices[:FIRST]]))))
-        taps = select_taps(self.taps, find_taps(module, module, batch["image"]))
+        answers: list[Any] = []
+        taps = select_taps(self.taps, find_taps(module, lambda image: answers.append(module(image)), batch["image"]))
         features = read_features(module, module, batch["image"], [tap.name for tap in taps], self.reduce)
-        kinds = 1 + (not bool((batch[TRUE] == batch[GIVEN]).all())) + ("control" in self.measures)
-        classes = 1 + int(torch.maximum(batch[TRUE], batch[GIVEN]).max())
+        kinds = 1 + (batch[TRUE] is not batch[GIVEN]) + ("control" in self.measures)
+        logits = isinstance(answers[0], Tensor) and answers[0].ndim == 2  # these labels may not have all classes
+        classes = max(1 + int(torch.maximum(batch[TRUE], batch[GIVEN]).max()), answers[0].shape[1] if logits else 1)
         memory = None if self.memory is None else self.memory * GIB
         budget = Budget(memory, trainer.world_size, kinds * len(self.ridges), classes)
         widths = {name: rows.shape[1] for name, rows in features.items()}
@@ -233,6 +235,8 @@ class LinearProbes(Callback):
     ) -> "_Result":
         """Measure a layer, then fit its probes, from where the last ones ended, and score them."""
         classes = 1 + max(int(label.max()) for part in sets.values() for label in part.labels.values())
+        place = sets[TRAIN].features.device  # that of a layer in a file is the CPU
+        classifier, logits = (None if x is None else x.to(place) for x in (classifier, logits))
         measured = measure_layer(self.measures, sets, classes, classifier, logits)
         test = next((part.features for split, part in sets.items() if split not in {TRAIN, HELD_OUT}), None)
         sample = test[:SIMILAR].cpu().clone() if "similarity" in self.measures and test is not None else None

@@ -1,50 +1,207 @@
-"""The picture of all that was measured in a run: a panel per measure and label kind, layers x epochs."""
+"""The picture of all that was measured in a run: a panel per instrument and label kind, layers x epochs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stratoscope.callbacks.atomic import replacing
-from stratoscope.callbacks.heat_map import Cell, HeatMap, span
+from stratoscope.callbacks.heat_map import Cell, HeatMap
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.separability_figure import probe_panel
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+Row = dict[str, Any]
+At = tuple[int, int]  # layer, epoch
+ACCURACY, SIMILARITY = "accuracy, %", "CKA"  # units
 
-Row = dict[str, Any]  # of a MeasureTable
-Cells = dict[tuple[int, int], Cell]
-Group = list[HeatMap]  # panels that stand side by side
+
+def percent(share: float) -> tuple[float, str]:
+    """A share as it is shown: 0.934 as 93 %."""
+    return 100 * share, str(round(100 * share))
+
+
+def plain(number: float) -> tuple[float, str]:
+    """A number as it is shown: 1234, 12, 1.2, 0.12, 0.001."""
+    if number >= 9.95:
+        return number, f"{number:.0f}"
+    return number, f"{number:.1f}" if number >= 0.995 else f"{number:.2f}" if abs(number) >= 0.0095 else f"{number:.0g}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a measure is shown.
+
+    Attributes:
+        name: In words.
+        unit: Of the numbers shown.
+        shown: From the value in the table to the number that is coloured and the one that is printed.
+        least: The least span of the colour bar.
+        log: Whether colours are logarithmic.
+        instrument: What the table has instead of the measure where it failed.
+    """
+
+    name: str
+    unit: str
+    shown: Callable[[float], tuple[float, str]] = plain
+    least: float = 0.0
+    log: bool = False
+    instrument: str = ""
+
+
+LOOKS = {
+    "neighbour_accuracy": Look("Nearest-neighbour accuracy", ACCURACY, percent, 1.0, instrument="neighbours"),
+    "selectivity": Look("Selectivity (less control labels)", "difference, %", percent, 1.0),
+    "effective_rank": Look("Effective rank", "directions", log=True, instrument="rank"),
+    "participation_ratio": Look("Participation ratio", "directions", log=True, instrument="rank"),
+    "nc1": Look("NC1, variability within classes", "tr($S_W S_B^+$) / C", log=True, instrument="collapse"),
+    "nc2_norms": Look("NC2, spread of the norms of class means", "deviation / mean", instrument="collapse"),
+    "nc2_angles": Look("NC2, distance from equal angles", "mean |cos + 1/(C - 1)|", instrument="collapse"),
+    "nc3": Look("NC3, classifier from its class means", "distance", instrument="collapse"),
+    "nc4": Look("NC4, unlike the nearest class mean", "samples, %", percent, 1.0, instrument="collapse"),
+}
 CKA = "cka with "
-ACROSS = (4, 3)  # panels side by side, the better one first where both leave as little empty
 DPI = 110
-FONT, NUMBER_FONT = 8.0, 6.5  # points
-POINT = 1 / 72  # inch
-HEAD, FOOT, BAR, GAP = 0.45, 0.45, 0.1, 0.85  # inches above and below a panel; its colour bar and what is right of it
+FONT, SMALL = 8.0, 6.5  # points
+ACROSS = 4  # panels in a row
+COLOURS = 128  # of the picture: a third of the bytes
 
 
 def draw_measures(rows: Sequence[Row], table: ProbeTable, file: Path) -> None:
     """Draw every instrument of a run by layer (from the input, at the bottom, upwards) and epoch, and write a PNG.
 
-    Only what was measured has a panel. Those of one measure, such as NC1 of true and of given labels, stand side by
-    side and have the same colours. CKA between layers is that of the last epoch. Numbers are printed where there is
-    room; what could not be measured is crossed out, what was not stays white.
+    Only what was measured has a panel. Panels of one measure, such as NC1 of true and of given labels, stand side by
+    side and share their colours. CKA between layers is that of the last epoch. Numbers are printed where there is room;
+    what could not be measured is crossed out.
 
     Args:
         rows: Of a `MeasureTable`.
         table: The probes of the same layers and epochs; at least one row.
         file: The picture, replaced as a whole.
     """
-    from matplotlib import rc_context  # heavy
+    import numpy as np  # heavy, as all of these
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
     from PIL import Image
 
     layers, epochs = table.unique("layer"), table.unique("epoch")
-    groups = [_probes(table), *_measured(rows, layers, epochs), _similarity(rows, layers, epochs)]
-    with rc_context({"font.size": FONT, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6}):
-        figure = _figure([group for group in groups if group])
-        figure.canvas.draw()
-    pixels = Image.fromarray(figure.canvas.buffer_rgba()).convert("RGB")
-    with replacing(file) as part:  # 256 colours, of which none is far from the true one: a third of the size
-        pixels.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(part, "png", optimize=True)
+    groups = [*_probes(table), *_measured(rows, layers, epochs), *_similarity(rows, layers, epochs)]
+    places = _places([len(group) for group in groups])
+    wide, high = min(3.2, max(2.0, 0.28 * len(epochs))), min(5.0, max(1.3, 0.22 * len(layers)))
+    down, across = 1 + max(at[0] for at in places), 1 + max(at[1] for at in places)
+    with rc_context({"font.size": FONT + 1, "axes.labelsize": FONT, "xtick.labelsize": FONT, "ytick.labelsize": FONT}):
+        figure = Figure(figsize=(1.0 + across * (wide + 1.1), 0.3 + down * (high + 0.9)), layout="constrained", dpi=DPI)
+        canvas = FigureCanvasAgg(figure)
+        grid = figure.subplots(down, across, squeeze=False)
+        for axis in grid.flat:
+            axis.set_visible(False)
+        panels = [(panel, group) for group in groups for panel in group]
+        for (panel, group), at in zip(panels, places, strict=True):
+            axis = grid[at]
+            axis.set_visible(True)
+            panel.draw(axis, _span(panel, group), _font(panel, wide, high), 5.0)
+            axis.tick_params("y", labelleft=at[1] == 0)
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        with replacing(file) as part:
+            Image.fromarray(pixels).convert("RGB").quantize(COLOURS).save(part, format="png", optimize=True)
+
+
+def _probes(table: ProbeTable) -> list[list[HeatMap]]:
+    return [
+        [
+            probe_panel(table, kind, split, _heading("Linear probe accuracy", kind, split))
+            for kind, split in table.panels()
+        ]
+    ]
+
+
+def _heading(name: str, kind: str, split: str) -> str:
+    labels = f"{kind.replace('_', ' ')}s, " if kind else ""
+    return f"{name}\n{labels}{split} set"
+
+
+def _measured(rows: Sequence[Row], layers: list[str], epochs: list[int]) -> list[list[HeatMap]]:
+    found: dict[str, dict[tuple[str, str], dict[At, Cell]]] = {}
+    failed: dict[str, set[At]] = {}
+    for row in rows:
+        at = layers.index(row["layer"]), epochs.index(row["epoch"])
+        measure = row["measure"]
+        if measure.startswith(CKA):
+            continue
+        if isinstance(row["value"], str):
+            failed.setdefault(measure, set()).add(at)
+        else:
+            found.setdefault(measure, {}).setdefault((row["labels"], row["split"]), {})[at] = LOOKS[measure].shown(
+                row["value"]
+            )
+    groups = []
+    for measure, look in LOOKS.items():
+        crossed: dict[At, Cell] = dict.fromkeys(failed.get(look.instrument, set()))
+        group = [
+            HeatMap(_heading(look.name, *of), look.unit, layers, epochs, {**crossed, **cells}, look.least, look.log)
+            for of, cells in found.get(measure, {}).items()
+        ]
+        groups += [group] if group else []
+    return groups
+
+
+def _similarity(rows: Sequence[Row], layers: list[str], epochs: list[int]) -> list[list[HeatMap]]:
+    first: dict[At, Cell] = {}
+    previous: dict[At, Cell] = {}
+    between: dict[At, Cell] = {}
+    split = ""
+    for row in rows:
+        if not row["measure"].startswith(CKA):
+            continue
+        split, other = row["split"], row["measure"].removeprefix(CKA)
+        cell = None if isinstance(row["value"], str) else plain(row["value"])
+        y, x = layers.index(row["layer"]), epochs.index(row["epoch"])
+        if other in layers:
+            if x == len(epochs) - 1:
+                between[y, layers.index(other)] = between[layers.index(other), y] = cell
+        else:
+            first.setdefault((y, x), cell)
+            if x and other == f"epoch {epochs[x - 1]}":
+                previous[y, x] = cell
+    if between:
+        between |= {(y, y): plain(1.0) for y in range(len(layers))}
+    maps = [
+        HeatMap(f"Linear CKA with the {which} epoch\n{split} set", SIMILARITY, layers, epochs, cells, 0.01)
+        for which, cells in {"first": first, "previous": previous}.items()
+        if cells
+    ]
+    if between:
+        heading = f"Linear CKA between layers\nepoch {epochs[-1]}, {split} set"
+        maps.append(HeatMap(heading, SIMILARITY, layers, layers, between, 0.01))
+    return [maps] if maps else []
+
+
+def _span(panel: HeatMap, group: Sequence[HeatMap]) -> tuple[float, float]:
+    """Ends of a colour bar: panels of one measure share them, those of probes and similarities have their own."""
+    if panel.unit == SIMILARITY:
+        return min(*panel.numbers(), 0.99), 1.0
+    together = [panel] if panel.unit == ACCURACY else group
+    known = [number for one in together for number in one.numbers()] or [0.1, 1.0]
+    return min(known), max(known)
+
+
+def _font(panel: HeatMap, wide: float, high: float) -> float | None:
+    """Size of the numbers in a panel of so many inches; None if there is no room for them."""
+    longest = max((len(cell[1]) for cell in panel.cells.values() if cell), default=1)
+    across, down = SMALL * (0.62 * longest + 0.3) / 72, SMALL * 1.2 / 72
+    return SMALL if across < wide / len(panel.columns) and down < high / len(panel.layers) else None
+
+
+def _places(sizes: Sequence[int]) -> list[At]:
+    """Row and column of every panel: groups follow each other, and none is divided that fits into a row."""
+    places, x, y = [], 0, 0
+    for size in sizes:
+        if x + size > ACROSS and x:
+            x, y = 0, y + 1
+        for _ in range(size):
+            if x == ACROSS:
+                x, y = 0, y + 1
+            places.append((y, x))
+            x += 1
+    return places

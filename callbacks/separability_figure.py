@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stratoscope.callbacks.atomic import replacing
-from stratoscope.callbacks.heat_map import Cell, HeatMap, span
+from stratoscope.callbacks.heat_map import Cell, HeatMap
 from stratoscope.callbacks.probe_table import ProbeTable, title
 
 INCH_PER_LAYER, INCH_PER_EPOCH = 0.34, 0.52
@@ -29,7 +29,9 @@ def draw_separability(table: ProbeTable, file: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for axis, (kind, split) in zip(axes, panels, strict=True):
-        probe_panel(table, kind, split, title(kind, split)).draw(axis, font=8.0 if wide < WIDEST else None)
+        panel = probe_panel(table, kind, split, title(kind, split))
+        known = panel.numbers() or [0.0, 100.0]
+        panel.draw(axis, (min(known), max(known)), font=8.0 if wide < WIDEST else None)
     with replacing(file) as part:
         figure.savefig(part, format="png", dpi=150)
 
@@ -47,9 +49,6 @@ def probe_panel(table: ProbeTable, kind: str, split: str, heading: str) -> HeatM
     cells: dict[tuple[int, int], Cell] = {}
     for (layer, epoch), cell in table.cells(kind, split).items():
         at = layers.index(layer), epochs.index(epoch)
-        if cell["accuracy"] is None:
-            cells[at] = None
-        else:
-            percent = 100 * cell["accuracy"]
-            cells[at] = percent, f"{percent:.0f}" + ("" if cell["converged"] else "~")
-    return HeatMap(heading, "accuracy, %", layers, epochs, cells, span(cells.values(), least=1.0))
+        percent = None if cell["accuracy"] is None else 100 * cell["accuracy"]
+        cells[at] = None if percent is None else (percent, f"{percent:.0f}" + ("" if cell["converged"] else "~"))
+    return HeatMap(heading, "accuracy, %", layers, epochs, cells, least=1.0)

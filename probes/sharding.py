@@ -25,10 +25,12 @@ class Shard:
     Attributes:
         rank: This process.
         ranks: Number of processes.
+        device: Through which rows are sent; None sends them from where they are.
     """
 
     rank: int = 0
     ranks: int = 1
+    device: torch.device | None = None
 
     def blocks(self, indices: list[int]) -> list[list[int]]:
         """Every ranks-th block of the samples, from this process's own."""
@@ -60,7 +62,7 @@ class Shard:
         for first in range(0, held, TURN):
             size = min(TURN, held - first) * BLOCK
             mine = rows[first * BLOCK : first * BLOCK + size]
-            padded = rows.new_zeros(size, *rows.shape[1:])
+            padded = torch.zeros(size, *rows.shape[1:], dtype=rows.dtype, device=self.device or rows.device)
             padded[: len(mine)] = mine
             parts = None if whole is None else [torch.empty_like(padded) for _ in range(self.ranks)]
             distributed.gather(padded, parts, dst=item % self.ranks)

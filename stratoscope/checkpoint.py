@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from io import BytesIO
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.utilities import CombinedLoader
 from torch import nn
 
 from stratoscope.callbacks.atomic import replacing
@@ -48,16 +50,18 @@ class WholeFiles(TorchCheckpointIO):
                 out.write(content)
                 out.flush()
                 os.fsync(out.fileno())
+            before = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+            good = before and before in (_known(file) or [before])  # or it is better not kept
             with replacing(_digests(file)) as digests:
-                digests.write_text("\n".join([digest, *_known(file)[:1]]) + "\n")
-            if file.is_file():
+                digests.write_text("\n".join([digest, before] if good else [digest]) + "\n")
+            if good:
                 with replacing(file.with_name(PREVIOUS)) as kept:
                     try:
                         os.link(file, kept)
                     except OSError:  # some file systems have no links
                         shutil.copyfile(file, kept)
                 with replacing(_digests(file.with_name(PREVIOUS))) as kept:
-                    kept.write_text("\n".join(_known(file)) + "\n")
+                    kept.write_text(f"{before}\n")
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint, after comparing it with its digest if it has one.
@@ -77,7 +81,7 @@ class LastCheckpoint(ModelCheckpoint):
     """Keeps `checkpoints/last.ckpt` of a run after every epoch, and puts the run's config into every checkpoint.
 
     When the run is asked to end it saves after the step, and ends it. The last step of an epoch is followed by its
-    validation, probes and checkpoint first.
+    validation, probes and checkpoint first, and any other one with a validation behind it by that and one step more.
 
     Args:
         folder: The run directory.
@@ -118,9 +122,12 @@ class LastCheckpoint(ModelCheckpoint):
         """
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         number = self.stop.wanted(trainer)
-        last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if number and not last and not trainer.fit_loop._should_accumulate():
-            self._save_checkpoint(trainer, str(Path(str(self.dirpath)) / "last.ckpt"))
+        validated = not (batch_idx + 1) % (trainer.val_check_batch or inf)
+        due = validated or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if number and not due and not trainer.fit_loop._should_accumulate():
+            # others would go on with other samples: better from the end of the last epoch
+            if all(hasattr(loader, "state_dict") for loader in CombinedLoader(trainer.train_dataloader).flattened):
+                self._save_checkpoint(trainer, str(Path(str(self.dirpath)) / "last.ckpt"))
             raise Interrupted(number)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -293,7 +293,8 @@ class Command(LightningCLI):
             self.directory.end("interrupted")
             again = requeue() if interruption.number == signal.SIGUSR1 else ""
             print(f"stratoscope: {interruption}{f'; {again}' if again else ''}", file=sys.stderr)
-        raise SystemExit(interruption.code)
+        # a process that ends with another code than 0 makes Lightning kill the first one, which may be busy still
+        raise SystemExit(interruption.code if _first() else 0)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """The arguments of the trainer's method; a Classifier's metrics are said by set, not by Lightning."""

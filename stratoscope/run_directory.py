@@ -59,7 +59,7 @@ class RunDirectory:
         self.config_file, self.record_file = self.path / "config.yaml", self.path / "run.json"
         self.record: dict[str, Any] = {}
         self.config: dict[str, Any] = {}
-        if self.named and self.path.exists():
+        if self.named and self.path.exists() and not self._hardly_begun():
             self._read()
 
     @property
@@ -109,6 +109,7 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=self.named)
             self.lock = RunLock(self.path)
+            self._check_unchanged()
             with replacing(self.config_file) as part:
                 part.write_text(yaml.safe_dump(config, sort_keys=False))
             begun = {"started": _now(), **self.record, "status": "running", "asked": asked}
@@ -125,6 +126,25 @@ class RunDirectory:
         """
         self._write({**self.record, "status": status, "ended": _now()})
         self.lock.release()
+
+    def _hardly_begun(self) -> bool:
+        """Whether a run was stopped before it left a record."""
+        names = {file.name for file in self.path.iterdir()} if self.path.is_dir() else {"a file"}
+        return all(name in {"lock", "config.yaml"} or name.endswith(".part") for name in names) and "lock" in names
+
+    def _check_unchanged(self) -> None:
+        """Look again, now that nobody else can write.
+
+        Raises:
+            Refused: If another process has worked on the run since this one looked.
+        """
+        try:
+            now = json.loads(self.record_file.read_text())
+        except FileNotFoundError:
+            now = {}
+        if now != self.record:
+            self.lock.release()
+            raise Refused(f"run {self.path.name} has changed while this command started; give it again")
 
     def _read(self) -> None:
         try:

@@ -30,12 +30,18 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "lock"
-        self._handle = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            self._take(folder)
-        except Refused:
+        while True:
+            self._handle = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                self._take(folder)
+                if os.fstat(self._handle).st_ino == self.file.stat().st_ino:
+                    break
+            except FileNotFoundError:  # who held it has ended meanwhile, and its file is gone
+                pass
+            except Refused:
+                os.close(self._handle)
+                raise
             os.close(self._handle)
-            raise
         self._released = Event()
         Thread(target=self._beat, daemon=True).start()
 

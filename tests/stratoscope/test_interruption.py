@@ -24,7 +24,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from stratoscope.callbacks import LinearProbes
-from stratoscope.checkpoint import LastCheckpoint, load_checkpoint, newest_good
+from stratoscope.checkpoint import LastCheckpoint, WholeFiles, load_checkpoint, newest_good
 from stratoscope.cli import build, main
 from stratoscope.interruption import requeue
 from stratoscope.refusal import Refused
@@ -488,3 +488,64 @@ def test_two_processes_go_on(number: int) -> None:
     assert stopped.wait(100) == (-number if number == signal.SIGKILL else 128 + number)
     assert started("stopped").wait(200) == 0, Path("stopped.log").read_text()
     assert_same_run("whole", "stopped")
+
+
+def test_an_epoch_that_ends_before_the_data_goes_on_with_its_first_batch() -> None:
+    """With limit_train_batches a checkpoint from the end of an epoch is not one from the middle of the data."""
+    line = f"{FIT} --trainer.limit_train_batches 3"
+    assert finish(forked(command(f"{line} --run whole"))) == 0, Path("run.log").read_text()
+    assert finish(forked(command(f"{line} --run cut", At("on_train_batch_start", 1, 1)))) == -signal.SIGKILL
+    assert finish(forked(command(f"{line} --run cut"))) == 0, Path("run.log").read_text()
+    assert_same_run("whole", "cut")
+
+
+def test_saves_that_are_killed_leave_good_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a save is cut off before the file is replaced, the last two good ones are known as such."""
+    file, writer = tmp_path / "last.ckpt", WholeFiles()
+
+    def save(number: int) -> None:
+        writer.save_checkpoint({"state_dict": {}, "number": number}, file)
+
+    save(1)
+    save(2)
+    replace = os.replace
+
+    def killed(part: Path, target: Path) -> None:
+        if Path(target) == file:
+            raise KeyboardInterrupt
+        replace(part, target)
+
+    for _ in range(3):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", killed)
+            with pytest.raises(KeyboardInterrupt):
+                save(3)
+        assert load_checkpoint(str(file))["number"] == 2
+        assert load_checkpoint(str(tmp_path / "previous.ckpt"))["state_dict"] == {}
+    save(4)
+    found = [load_checkpoint(str(tmp_path / name)) for name in ("last.ckpt", "previous.ckpt")]
+    assert [checkpoint["number"] for checkpoint in found] == [4, 2]
+    damaged(file, "a flipped bit")
+    save(5)  # does not keep the damaged one in place of the good one before it
+    assert load_checkpoint(str(tmp_path / "previous.ckpt"))["number"] == 2
+
+
+def test_a_run_that_changed_while_a_command_started_is_refused() -> None:
+    """The second command has seen an older state; nothing of the first one's is overwritten."""
+    first, second = (build(f"{FIT} --run one".split()) for _ in range(2))
+    first.directory.claim(first.record, first.asked)
+    first.directory.end("finished")
+    before = Path("runs/one/run.json").read_text()
+    with pytest.raises(Refused, match="run one has changed while this command started; give it again"):
+        second.directory.claim(second.record, second.asked)
+    assert Path("runs/one/run.json").read_text() == before
+    assert not Path("runs/one/lock").exists()
+
+
+def test_a_run_killed_before_its_record_begins_anew() -> None:
+    """Its folder holds no more than a lock and a config."""
+    folder = Path("runs/early")
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
+    (folder / "config.yaml").write_text("half: ")
+    assert finish(forked(command(f"{FIT} --trainer.max_epochs 1 --run early"))) == 0, Path("run.log").read_text()
