@@ -34,6 +34,7 @@ from stratoscope.completion import PrintCompletion
 from stratoscope.datamodules import ImageDataModule
 from stratoscope.datamodules.augmentation import draws
 from stratoscope.doctor import doctor
+from stratoscope.end_together import EndTogether
 from stratoscope.interruption import Interrupted, StopOnSignal, requeue
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.models import Classifier
@@ -150,7 +151,7 @@ class Command(LightningCLI):
         """Build the trainer around the run directory."""
         config = self._get(self.config_init, "trainer")
         fits = self.subcommand == "fit"
-        callbacks = _as_list(config.callbacks)
+        callbacks = [EndTogether(), *_as_list(config.callbacks)]
         if fits and config.enable_checkpointing is not False and not config.fast_dev_run:
             stop = StopOnSignal()
             callbacks = [stop, *callbacks, LastCheckpoint(self.directory.path, self.record, stop)]
