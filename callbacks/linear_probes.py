@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from stratoscope.callbacks.layer_features import LayerFeatures
@@ -37,6 +37,7 @@ from stratoscope.probes import (
     Tap,
     classifier_weights,
     control_labels,
+    failed,
     find_taps,
     frozen,
     read_features,
@@ -189,7 +190,7 @@ class LinearProbes(Callback):
             layer = layers.take(tap.name, item, kinds)
             logits = layers.logits(TRAIN, item) if "collapse" in self.measures else None
             if layer is not None:
-                mine[item] = self._fit(tap.name, layer, classifier.get(tap.name), logits)
+                mine[item] = self._fit_or_fail(tap.name, layer, classifier.get(tap.name), logits)
         results = {taps[item].name: result for item, result in sorted(shard.share(mine).items())}
         self.weights = {name: one.weights for name, one in results.items() if one.weights is not None}
         self.table.put(epoch, {tap.name: (tap.width, results[tap.name].scores) for tap in taps})
@@ -229,6 +230,15 @@ class LinearProbes(Callback):
                 part[CONTROL] = control.to(part[TRUE].device)
             kinds.append(CONTROL)
         return kinds
+
+    def _fit_or_fail(self, tap: str, sets: dict[str, LabelledFeatures], *more: Tensor | None) -> "_Result":
+        """Fit; what goes wrong in one layer, such as too little memory, costs its row of the table and no more."""
+        try:
+            return self._fit(tap, sets, *more)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            problems = [(kind, ridge) for kind in sets[TRAIN].labels for ridge in self.ridges]
+            return _Result(failed(problems, sets, reason), None, [], None)
 
     def _fit(
         self, tap: str, sets: dict[str, LabelledFeatures], classifier: Tensor | None, logits: Tensor | None
@@ -272,6 +282,10 @@ class LinearProbes(Callback):
     def _print(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and self.table.rows:
             self.table.print()
+            if failures := self.table.failures():
+                rank_zero_warn(
+                    f"{len(failures)} probes failed: {'; '.join(failures[:3])}{'; ...' * (len(failures) > 3)}"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """Results and weights so far, and what they depend on, as plain values and tensors."""

@@ -64,6 +64,11 @@ class ProbeTable:
             writer.writeheader()
             writer.writerows({name: "" if row[name] is None else row[name] for name in COLUMNS} for row in self.rows)
 
+    def failures(self) -> list[str]:
+        """Layers and epochs without a result, and why."""
+        found = {(row["layer"], row["epoch"]): row["failed"] for row in self.rows if row["failed"]}
+        return [f"{layer} at epoch {epoch}: {reason}" for (layer, epoch), reason in found.items()]
+
     def summary(self, epoch: int) -> str:
         """One line: for every panel, the layer where the labels are most separable."""
         parts = []

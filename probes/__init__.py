@@ -13,7 +13,7 @@ from stratoscope.probes.probing import probe
 from stratoscope.probes.rank import effective_rank, participation_ratio, spectrum
 from stratoscope.probes.reduction import Reduction, average_pool, reduction
 from stratoscope.probes.ridge_regression import RidgeFit, best_left_out, fit_ridge
-from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separability, separability
+from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separability, failed, separability
 from stratoscope.probes.sharding import Shard
 from stratoscope.probes.similarity import Arrangement, linear_cka
 from stratoscope.probes.standardisation import Standardisation
@@ -43,6 +43,7 @@ __all__ = [
     "compare",
     "control_labels",
     "effective_rank",
+    "failed",
     "find_taps",
     "fit_logistic",
     "fit_ridge",

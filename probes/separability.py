@@ -101,7 +101,7 @@ def separability(
     problems = [(kind, strength) for kind in kinds for strength in ridges]
     for split, data in scored_on.items():
         if not finite(data.features):
-            return _failed(problems, scored_on, f"features of the {split} set contain NaN or infinity"), None
+            return failed(problems, scored_on, f"features of the {split} set contain NaN or infinity"), None
     train = Standardisation.fit(fitted_on.features)
     standardised = train(fitted_on.features, in_place)
     try:
@@ -114,7 +114,7 @@ def separability(
             start=start,
         )
     except (ValueError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
-        return _failed(problems, scored_on, str(error)), None
+        return failed(problems, scored_on, str(error)), None
     rows = []
     for split, data in scored_on.items():
         features = standardised if data.features is fitted_on.features else train(data.features, in_place)
@@ -133,7 +133,14 @@ def _chosen(kind: str, rows: Iterable[Separability], ridges: Sequence[float]) ->
     return min(held_out, key=lambda row: row.loss or 0.0).ridge if held_out else ridges[0]
 
 
-def _failed(problems: Iterable[tuple[str, float]], splits: Iterable[str], reason: str) -> list[Separability]:
+def failed(problems: Iterable[tuple[str, float]], splits: Iterable[str], reason: str) -> list[Separability]:
+    """Rows that say why there are no results.
+
+    Args:
+        problems: Label kinds and ridges.
+        splits: Names of the sets.
+        reason: Why.
+    """
     return [Separability(kind, split, ridge=ridge, failed=reason) for kind, ridge in problems for split in splits]
 
 

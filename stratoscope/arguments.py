@@ -1,6 +1,7 @@
 """The words of the command line before and after they are parsed: where configs come from, and numbers in range."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -49,6 +50,40 @@ def with_checkpoint_config(words: list[str]) -> list[str]:
     path = words[at].partition("=")[2] or (words[at + 1] if at + 1 < len(words) else "")
     stored = load_checkpoint(path).get(CONFIG)
     return words if stored is None else [words[0], "--config", yaml.safe_dump(stored, sort_keys=False), *words[1:]]
+
+
+def check_keys(words: list[str]) -> None:
+    """Refuse config files with a key that stands twice, of which YAML silently takes the last.
+
+    Args:
+        words: The command line.
+
+    Raises:
+        Refused: If there is one.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        file = Path(word.partition("=")[2] if word.startswith(("--config=", "-c=")) else word)
+        if (before in FILE_OPTIONS or file != Path(word)) and file.suffix in {".yaml", ".yml"} and file.is_file():
+            try:
+                tree = yaml.compose(file.read_text(), yaml.SafeLoader)
+            except (yaml.YAMLError, UnicodeDecodeError):
+                continue  # the parser will say it
+            if twice := next(_twice(tree), None):
+                raise Refused(f"--config {file}: {twice}")
+
+
+def _twice(node: yaml.Node | None) -> Iterator[str]:
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if (name := str(key.value)) in lines:
+                yield f"{name} stands twice, in lines {lines[name]} and {line}"
+            lines[name] = line
+            yield from _twice(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _twice(value)
 
 
 def check_numbers(config: Namespace) -> None:

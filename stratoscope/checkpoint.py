@@ -20,6 +20,8 @@ from stratoscope.interruption import Interrupted, StopOnSignal
 from stratoscope.refusal import Refused
 
 CONFIG = "stratoscope_config"
+FORMAT = "stratoscope_format"
+NEWEST = 1  # format that this code writes; it reads all up to it
 PREVIOUS = "previous.ckpt"
 
 
@@ -110,7 +112,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the config."""
-        checkpoint[CONFIG] = self.config
+        checkpoint[CONFIG], checkpoint[FORMAT] = self.config, NEWEST
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -190,6 +192,8 @@ def load_checkpoint(path: str) -> dict[str, Any]:
         raise Refused(f"--ckpt_path: {path} is damaged or no checkpoint ({type(error).__name__}: {cause})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise Refused(f"--ckpt_path: {path} is no Lightning checkpoint: it has no state_dict")
+    if (made := checkpoint.get(FORMAT, NEWEST)) > NEWEST:
+        raise Refused(f"--ckpt_path: {path} is of a newer stratoscope (format {made}; this one reads {NEWEST}): update")
     return checkpoint
 
 

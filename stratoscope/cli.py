@@ -24,7 +24,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import stratoscope
-from stratoscope.arguments import check_numbers, with_checkpoint_config, with_configs_first, with_configs_found
+from stratoscope.arguments import (
+    check_keys,
+    check_numbers,
+    with_checkpoint_config,
+    with_configs_first,
+    with_configs_found,
+)
 from stratoscope.callbacks import ExactResume, FiniteLoss, HumanUncertainty, LinearProbes, Predictions
 from stratoscope.callbacks.finite_loss import NotFinite
 from stratoscope.callbacks.linear_probes import finished_epochs
@@ -144,6 +150,7 @@ class Command(LightningCLI):
             stored, done, epochs = checkpoint.get(CONFIG), finished_epochs(checkpoint), config.trainer.max_epochs
             if stored and (changes := different(stored["model"], self.record["model"], "model")):
                 raise Refused(f"--ckpt_path: fit goes on with the model it was saved with; {'; '.join(changes)}")
+            self.notes += [f"other than when it was saved: {line}" for line in different(stored or {}, self.record)]
             if epochs is not None and 0 < epochs <= done:
                 raise Refused(f"--trainer.max_epochs is {epochs}, but the checkpoint has {done} epochs behind it")
 
@@ -334,6 +341,7 @@ def build(args: Sequence[str]) -> Command:
         SystemExit: After --help, --version and the like.
     """
     found = with_configs_found(list(args))
+    check_keys(found)
     words = with_checkpoint_config(with_configs_first(found))
     try:
         command = Command(

@@ -12,6 +12,7 @@ from threading import Event, Thread
 
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.distributed.distributed_c10d import Store, _get_default_store
 
 from stratoscope.interruption import Interrupted
 
@@ -25,12 +26,12 @@ class EndTogether(Callback):
 
     def __init__(self) -> None:
         self._over = Event()
-        self._store: dist.Store | None = None
+        self._store: Store | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begin to watch."""
         if trainer.world_size > 1 and dist.is_initialized():
-            shared, self._over = dist.distributed_c10d._get_default_store(), Event()
+            shared, self._over = _get_default_store(), Event()
             self._store, watched = shared.clone(), shared.clone()  # one for each thread
             Thread(target=_watch, args=(watched, self._over), daemon=True).start()
 
@@ -51,7 +52,7 @@ class EndTogether(Callback):
             print("stratoscope: rank 0 has died; all processes end", file=sys.stderr, flush=True)
 
 
-def _told(store: dist.Store, error: str, of_connection: bool) -> str:
+def _told(store: Store, error: str, of_connection: bool) -> str:
     """Put an error where the others look, and give the cause if this process is the first that knows of it."""
     rank, ranks = dist.get_rank(), range(dist.get_world_size())
     store.set(f"error/{rank}", error)
@@ -70,7 +71,7 @@ def _told(store: dist.Store, error: str, of_connection: bool) -> str:
     return f"the connection between the processes is gone ({error})"
 
 
-def _watch(store: dist.Store, over: Event) -> None:
+def _watch(store: Store, over: Event) -> None:
     """Until the end, look whether another process has come to a bad one; then answer, and end this one too."""
     while not over.wait(LOOK):
         try:

@@ -110,6 +110,8 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=self.named)
             self.lock = RunLock(self.path)
             self._check_unchanged()
+            for part in self.path.rglob(".*.part"):  # of a process that was killed while it wrote
+                part.unlink()
             with replacing(self.config_file) as part:
                 part.write_text(yaml.safe_dump(config, sort_keys=False))
             begun = {"started": _now(), **self.record, "status": "running", "asked": asked}
@@ -163,9 +165,9 @@ class RunDirectory:
 
 
 def new_name(words: Sequence[str]) -> str:
-    """A name no other run has, which sorts by time: local date and time, words, random digits."""
+    """A name no other run has, which sorts by time: date and time (UTC), words, random digits."""
     # not from a seeded generator: two runs of one command must differ
-    return "_".join([datetime.now().strftime("%Y-%m-%d_%H-%M-%S"), *words, os.urandom(4).hex()])
+    return "_".join([datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S"), *words, os.urandom(4).hex()])
 
 
 def different(before: Any, now: Any, key: str = "") -> list[str]:

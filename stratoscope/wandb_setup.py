@@ -1,7 +1,7 @@
 """W&B as a mirror of the run directory, which never stops a run for want of a key."""
 
 import os
-import socket
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from netrc import NetrcParseError, netrc
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ def prepare_wandb(loggers: list[Any], directory: RunDirectory) -> list[str]:
         given = logger.init_args
         if given.save_dir == ".":
             given.save_dir = str(directory.path)
+        given.id = given.id or _id(directory)
         given.name = given.name or directory.path.name
         given.project = "stratoscope" if given.project in {None, "lightning_logs"} else given.project
         if not given.offline and os.environ.get("WANDB_MODE", "online") == "online":
@@ -42,20 +43,31 @@ def prepare_wandb(loggers: list[Any], directory: RunDirectory) -> list[str]:
     return notes
 
 
+def _id(directory: RunDirectory) -> str | None:
+    """W&B's id of a run that goes on, so that it stays one run there; None for a new one."""
+    folders = sorted((directory.path / "wandb").glob("*run-*-*")) if directory.begun else []
+    return folders[-1].name.rpartition("-")[2] if folders else None
+
+
 def server() -> str:
     """Address of the W&B server."""
     return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
 
 
 def reachable() -> bool:
-    """Whether the W&B server takes connections; known within some seconds."""
+    """Whether the W&B server answers, whatever it says; known within some seconds."""
     address = urlsplit(server())
+    kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
     try:
-        port = address.port or (443 if address.scheme == "https" else 80)
-        with socket.create_connection((address.hostname or "", port), timeout=PATIENCE):
-            return True
-    except (OSError, ValueError):
+        connection = kind(address.hostname or "", address.port, timeout=PATIENCE)
+        try:
+            connection.request("HEAD", "/")
+            connection.getresponse()
+        finally:
+            connection.close()
+    except (OSError, ValueError, HTTPException):
         return False
+    return True
 
 
 def has_key() -> bool:

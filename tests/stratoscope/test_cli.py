@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from stratoscope.cli import build, main
+from stratoscope.run_directory import new_name
 
 SMALL = "--model MLP --model.width 8 --data Digits --trainer.accelerator cpu --trainer.enable_progress_bar false"
 FIT = f"fit {SMALL}"
@@ -154,6 +157,12 @@ BAD_YAML = {
     "unclosed bracket": ("model: [MLP\n", "is no valid YAML"),
     "tab": ("model: MLP\ntrainer:\n\tmax_epochs: 3\n", "is no valid YAML"),
     "empty": ("", "it is empty"),
+    "duplicate key": ("model: MLP\ndata: Digits\nmodel: SmallAlexNet\n", "model stands twice, in lines 1 and 3"),
+    "duplicate key deep down": (
+        "model: MLP\ndata: Digits\ntrainer:\n  max_epochs: 3\n  max_epochs: 4\n",
+        "max_epochs stands twice, in lines 4 and 5",
+    ),
+    "wrong type": ("model: MLP\ndata: Digits\ntrainer: {max_epochs: many}\n", "max_epochs: expected a whole number"),
     "out of range": (
         "{model: MLP, data: {class_path: Digits, init_args: "
         "{corruption: {class_path: PartialLabels, init_args: {p: 7}}}}}",
@@ -429,6 +438,63 @@ def test_wandb_mirrors_the_record_offline(monkeypatch: pytest.MonkeyPatch, capfd
     assert list(offline.glob("*.wandb"))
     assert len(list(offline.rglob("separability*.png"))) == 2
     assert len(table("runs/one/metrics.csv")) == 2
+
+
+def test_wandb_sees_one_run_however_often_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The offline folders of all parts carry the same id, so that `wandb sync` puts them together."""
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    import wandb
+
+    line = f"{PROBED} --trainer.max_epochs 2 --trainer.logger WandbLogger --run one"
+    main(line.split())
+    wandb.finish()
+    record = json.loads(Path("runs/one/run.json").read_text())
+    Path("runs/one/run.json").write_text(json.dumps({**record, "status": "running"}))  # as if it had been killed
+    time.sleep(1.1)  # folders are named by the second
+    main(line.split())
+    wandb.finish()
+    folders = [folder.name for folder in Path("runs/one/wandb").glob("offline-run-*")]
+    assert len(folders) == 2
+    assert len({name.rpartition("-")[2] for name in folders}) == 1
+
+
+def test_what_a_killed_writer_left_is_cleared_away() -> None:
+    """When the run goes on."""
+    line = f"{FIT} --trainer.max_epochs 1 --run one"
+    main(line.split())
+    record = json.loads(Path("runs/one/run.json").read_text())
+    Path("runs/one/run.json").write_text(json.dumps({**record, "status": "running"}))
+    litter = Path("runs/one/checkpoints/.last.ckpt.part")
+    litter.write_bytes(b"half")
+    main(line.split())
+    assert not litter.exists()
+
+
+def test_a_checkpoint_of_a_newer_release_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """It may hold what this one would leave out without a word."""
+    main(f"{FIT} --trainer.max_epochs 1 --run one".split())
+    checkpoint = torch.load("runs/one/checkpoints/last.ckpt", weights_only=True)
+    torch.save({**checkpoint, "stratoscope_format": 2}, "newer.ckpt")
+    with pytest.raises(SystemExit) as stop:
+        main(["validate", "--ckpt_path", "newer.ckpt"])
+    assert stop.value.code == 2
+    assert "newer.ckpt is of a newer stratoscope (format 2; this one reads 1): update" in capsys.readouterr().err
+
+
+def test_names_of_runs_sort_by_time() -> None:
+    """In UTC, which has no hour twice; two of the same second differ."""
+    before = datetime.now(UTC)
+    names = [new_name(["fit"]) for _ in range(50)]
+    after = datetime.now(UTC)
+    assert len(set(names)) == 50
+    assert f"{before:%Y-%m-%d_%H-%M-%S}" <= names[0][:19] <= names[-1][:19] <= f"{after:%Y-%m-%d_%H-%M-%S}"
+
+
+def test_what_has_changed_since_a_checkpoint_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Options win over the config in it, and which ones is no secret."""
+    main(f"{FIT} --trainer.max_epochs 1 --run one".split())
+    main("fit --ckpt_path runs/one/checkpoints/last.ckpt --trainer.max_epochs 2 --run two".split())
+    assert "other than when it was saved: trainer.max_epochs: 1 there, 2 here" in capsys.readouterr().out
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

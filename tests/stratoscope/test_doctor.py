@@ -2,8 +2,10 @@
 
 import os
 import socket
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -72,11 +74,15 @@ def test_too_many_words_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "doctor takes at most a folder of data, got a b" in capsys.readouterr().err
 
 
-def test_a_server_that_listens_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And none at a port where nobody does, or an address that is none."""
+def test_a_server_that_answers_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none that is silent, at a port where nobody listens, or an address that is none."""
     assert not reachable()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as answering:
+        Thread(target=answering.handle_request, daemon=True).start()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{answering.server_port}")
         assert reachable()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert not reachable()
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:no")
     assert not reachable()

@@ -53,7 +53,7 @@ class Misbehaving(Callback):
         """In a probe: in the middle of its fits."""
         if self.where == "probe" and self._due(trainer):
             probes = next(one for one in trainer.callbacks if isinstance(one, LinearProbes))  # type: ignore[attr-defined]
-            probes._fit = lambda *layer: misbehave(self.how)  # type: ignore[method-assign, assignment, return-value]
+            probes._fit = lambda *layer: misbehave(self.how)  # type: ignore[method-assign, assignment]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """In a save, which only the first process writes."""
