@@ -174,10 +174,14 @@ class LinearProbes(Callback):
             pl_module: The network.
             epoch: Number of finished epochs, to file the results under.
         """
+        with frozen(pl_module):
+            self._probe(trainer, pl_module, epoch)
+
+    def _probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         began = time.monotonic()
         shard = Shard(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
         sets = probed_sets(trainer, self.choice)
-        with frozen(pl_module), trainer.precision_plugin.forward_context():
+        with trainer.precision_plugin.forward_context():
             taps, features, budget, classifier = self._look(trainer, pl_module, sets[TRAIN])
             samples = [len(part.indices) for part in sets.values()]
             in_files = budget.in_files(features, len(sets[TRAIN].indices), sum(samples))
