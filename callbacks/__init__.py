@@ -6,5 +6,6 @@ from stratoscope.callbacks.human_uncertainty import HumanUncertainty
 from stratoscope.callbacks.linear_probes import LinearProbes
 from stratoscope.callbacks.online_probes import OnlineProbes
 from stratoscope.callbacks.predictions import Predictions
+from stratoscope.callbacks.pretrained import Pretrained
 
-__all__ = ["ExactResume", "FiniteLoss", "HumanUncertainty", "LinearProbes", "OnlineProbes", "Predictions"]
+__all__ = ["ExactResume", "FiniteLoss", "HumanUncertainty", "LinearProbes", "OnlineProbes", "Predictions", "Pretrained"]

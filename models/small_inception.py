@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
 from stratoscope.models.tapped import Tapped
+from stratoscope.models.widths import widened
 
 FIRST = 96  # channels of the first convolution
 # Channels of the 1x1 and the 3x3 convolution of every Inception module; one number: the convolution of a downsampling.
@@ -84,7 +85,9 @@ def convolution(inputs: int, outputs: int, kernel_size: int, batch_norm: bool, s
     return nn.Sequential(layers)
 
 
-def small_inception(batch_norm: bool = True, channels: int = 3, classes: int = 10) -> nn.Sequential:
+def small_inception(
+    batch_norm: bool = True, channels: int = 3, classes: int = 10, width_multiplier: float = 1.0
+) -> nn.Sequential:
     """A convolution, eight Inception modules with two downsamplings between them, mean over all pixels, logits.
 
     The paper is silent on the initial weights: they are TF-slim's default, as the normalisation is, Glorot & Bengio's
@@ -94,6 +97,7 @@ def small_inception(batch_norm: bool = True, channels: int = 3, classes: int = 1
         batch_norm: Whether every convolution is followed by batch normalisation.
         channels: Channels of the images.
         classes: Number of classes.
+        width_multiplier: Factor on the channels of all convolutions.
 
     Returns:
         The network for images of 28x28 pixels, or of any other size, with 1,649,402 parameters with and without batch
@@ -105,17 +109,20 @@ def small_inception(batch_norm: bool = True, channels: int = 3, classes: int = 1
     """
     if min(channels, classes) < 1:
         raise ValueError(f"channels and classes must be 1 or more; got channels {channels}, classes {classes}")
-    modules: OrderedDict[str, nn.Module] = OrderedDict(conv1=convolution(channels, FIRST, 3, batch_norm))
-    width, inceptions, downsamples = FIRST, 0, 0
+    (width,) = widened([FIRST], width_multiplier)
+    modules: OrderedDict[str, nn.Module] = OrderedDict(conv1=convolution(channels, width, 3, batch_norm))
+    inceptions, downsamples = 0, 0
     for outputs in MODULES:
         if isinstance(outputs, tuple):
             inceptions += 1
-            modules[f"inception{inceptions}"] = Inception(width, *outputs, batch_norm)
-            width = sum(outputs)
+            narrow, wide = widened(outputs, width_multiplier)
+            modules[f"inception{inceptions}"] = Inception(width, narrow, wide, batch_norm)
+            width = narrow + wide
         else:
             downsamples += 1
-            modules[f"downsample{downsamples}"] = Downsample(width, outputs, batch_norm)
-            width += outputs
+            (added,) = widened([outputs], width_multiplier)
+            modules[f"downsample{downsamples}"] = Downsample(width, added, batch_norm)
+            width += added
     modules["pool"] = nn.AdaptiveAvgPool2d(1)
     modules["flatten"] = nn.Flatten()
     modules["logits"] = nn.Linear(width, classes)
@@ -131,6 +138,7 @@ class SmallInception(Classifier):
         batch_norm: Whether every convolution is followed by batch normalisation.
         channels: Channels of the images.
         classes: Number of classes.
+        width_multiplier: Factor on the channels of all convolutions.
         optimizer: Optimiser; SGD, learning rate 0.1, momentum 0.9 in the paper.
         scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.95 in the paper.
         **switches: Initialisation, memory format and compilation, of `Classifier`.
@@ -141,8 +149,11 @@ class SmallInception(Classifier):
         batch_norm: bool = True,
         channels: int = 3,
         classes: int = 10,
+        width_multiplier: float = 1.0,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.1, momentum=0.9),
         scheduler: LRSchedulerCallable = lambda optimizer: ExponentialLR(optimizer, gamma=0.95),
         **switches: Any,
     ) -> None:
-        super().__init__(small_inception(batch_norm, channels, classes), optimizer, scheduler, **switches)
+        super().__init__(
+            small_inception(batch_norm, channels, classes, width_multiplier), optimizer, scheduler, **switches
+        )

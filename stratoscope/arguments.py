@@ -65,11 +65,16 @@ def check_keys(words: list[str]) -> None:
         file = Path(word.partition("=")[2] if word.startswith(("--config=", "-c=")) else word)
         if (before in FILE_OPTIONS or file != Path(word)) and file.suffix in {".yaml", ".yml"} and file.is_file():
             try:
-                tree = yaml.compose(file.read_text(), yaml.SafeLoader)
+                twice = doubled_key(file.read_text())
             except (yaml.YAMLError, UnicodeDecodeError):
                 continue  # the parser will say it
-            if twice := next(_twice(tree), None):
+            if twice:
                 raise Refused(f"--config {file}: {twice}")
+
+
+def doubled_key(text: str) -> str | None:
+    """The first key that stands twice in one mapping of a YAML file, and where; None if there is none."""
+    return next(_twice(yaml.compose(text, yaml.SafeLoader)), None)
 
 
 def _twice(node: yaml.Node | None) -> Iterator[str]:

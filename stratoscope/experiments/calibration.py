@@ -1,0 +1,86 @@
+"""How long runs will take, from a few steps of each network."""
+
+import json
+import time
+from collections.abc import Sequence
+from itertools import islice
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from stratoscope.experiments.grid import PlannedRun
+from stratoscope.refusal import Refused
+
+STEPS = 4  # the first of which does not count
+
+
+def expected_seconds(runs: Sequence[PlannedRun], more: Sequence[str]) -> dict[str, float]:
+    """Expected seconds of training and evaluation of every run, without probes, on this machine, by name.
+
+    Runs that differ in labels or seeds only take equally long, so one of them is tried.
+
+    Args:
+        runs: The runs.
+        more: Words that are added to every command line.
+
+    Raises:
+        Refused: If a run could not begin.
+    """
+    known: dict[str, float] = {}
+    found = {}
+    for run in runs:
+        alike = {name: _of_weight(value) for name, value in run.options.items() if name != "seed_everything"}
+        key = json.dumps(alike, sort_keys=True)
+        if key not in known:
+            known[key] = _seconds(run.words(*more)) if not run.needs else 0.0
+        found[run.name] = known[key]
+    return found
+
+
+def _of_weight(value: object) -> object:
+    """An option without the corruptions in it, but for those that change the number of samples."""
+    if isinstance(value, list):
+        kept = [one for one in value if "RandomSubset" in json.dumps(one)]
+        return kept or None
+    return value
+
+
+def _seconds(words: Sequence[str]) -> float:
+    from stratoscope.cli import build
+
+    command = build(words)
+    trainer, model, data = command.trainer, command.model, command.datamodule
+    epochs = trainer.max_epochs
+    if epochs is None or epochs < 0 or not hasattr(data, "sets"):
+        raise Refused("expected times need --trainer.max_epochs and data of this package")
+    if command.directory.finished:
+        return 0.0
+    optimiser = model.configure_optimizers()["optimizer"]
+    device = trainer.strategy.root_device
+    model.to(device).train()
+    loader = data.train_dataloader()
+    took = []
+    for batch in islice(loader, STEPS):
+        began = time.perf_counter()
+        moved = batch._replace(image=batch.image.to(device), given_label=batch.given_label.to(device))
+        with trainer.precision_plugin.forward_context():
+            loss = cross_entropy(model(moved.image), moved.given_label)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        float(loss.detach())  # waits for the device
+        took.append(time.perf_counter() - began)
+    step = min(took[1:] or took)
+    steps = min(len(loader), _limit(trainer.limit_train_batches, len(loader)))
+    tests = sum(len(part) for name, part in data.sets.items() if name != "train") / data.batch_size
+    evaluation = min(tests, _limit(trainer.limit_val_batches, int(tests) + 1)) / (trainer.check_val_every_n_epoch or 1)
+    del command
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    seconds: float = step * epochs * (steps + evaluation / 3)
+    return seconds
+
+
+def _limit(limit: float | None, batches: int) -> float:
+    """How many batches a limit leaves: it is a number of them, or a share."""
+    return batches if limit is None else limit * batches if isinstance(limit, float) else limit

@@ -1,0 +1,98 @@
+"""Whether the runs bear a claim out, by bounds that were written down before them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stratoscope.experiments.quantities import Cell, Estimate, Result, brief, compared
+from stratoscope.experiments.specification import FULL, Claim, Experiment, Published
+
+HOLDS, FAILS, UNCLEAR, NO_DATA, OTHER_SCALE = "holds", "does not hold", "unclear", "no data", "not comparable"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What has been found about a claim.
+
+    Attributes:
+        claim: The claim.
+        verdict: holds, does not hold, unclear (the interval over repetitions reaches over a bound), or no data.
+        numbers: What it rests on, by group of runs.
+    """
+
+    claim: Claim
+    verdict: str
+    numbers: dict[str, Estimate]
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words."""
+        low, high = self.claim.at_least, self.claim.at_most
+        parts = [
+            f"{words} {brief(bound)}" for words, bound in (("at least", low), ("at most", high)) if bound is not None
+        ]
+        return " and ".join(parts)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A number of the paper beside ours.
+
+    Attributes:
+        published: The paper's.
+        runs: Which runs.
+        ours: Ours; None if there is none yet.
+        verdict: holds (within the tolerance), does not hold, not comparable (another scale), or no data.
+    """
+
+    published: Published
+    runs: str
+    ours: Estimate | None
+    verdict: str
+
+
+def verdict_of(claim: Claim, experiment: Experiment, results: Sequence[Result]) -> Verdict:
+    """Judge a claim: every group of runs must keep its bounds.
+
+    Args:
+        claim: The claim.
+        experiment: The experiment it belongs to.
+        results: The runs.
+    """
+    found = compared(results, experiment.quantities[claim.quantity], claim.of, claim.minus, claim.over)
+    verdicts = [_kept(one, claim.at_least, claim.at_most) for one in found.values()]
+    order = [FAILS, UNCLEAR, HOLDS]
+    verdict = min(verdicts, key=order.index) if verdicts else NO_DATA
+    return Verdict(claim, verdict, {told(cell, list(found)): one for cell, one in found.items()})
+
+
+def comparison_with(published: Published, experiment: Experiment, scale: str, results: Sequence[Result]) -> Comparison:
+    """Set a number of the paper beside ours.
+
+    Args:
+        published: The paper's.
+        experiment: The experiment.
+        scale: The scale of the runs; only full ones can be held against a paper.
+        results: The runs.
+    """
+    found = compared(results, experiment.quantities[published.quantity], published.of, None, published.over)
+    runs = ", ".join(str(label) for label in published.of.values())
+    ours = next(iter(found.values()), None)
+    if ours is None:
+        return Comparison(published, runs, None, NO_DATA)
+    verdict = _kept(ours, published.value - published.tolerance, published.value + published.tolerance, margin=False)
+    return Comparison(published, runs, ours, verdict if scale == FULL else OTHER_SCALE)
+
+
+def _kept(estimate: Estimate, low: float | None, high: float | None, margin: bool = True) -> str:
+    mean, width = estimate.mean, estimate.margin * margin
+    if (low is not None and mean + width < low) or (high is not None and mean - width > high):
+        return FAILS
+    if (low is None or mean - width >= low) and (high is None or mean + width <= high):
+        return HOLDS
+    return UNCLEAR
+
+
+def told(cell: Cell, among: Sequence[Cell]) -> str:
+    """The labels of a cell that tell it from the others."""
+    parts = [str(label) for axis, label in cell if len({dict(other).get(axis) for other in among}) > 1]
+    return ", ".join(parts)

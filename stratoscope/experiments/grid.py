@@ -1,0 +1,159 @@
+"""The runs of an experiment: every combination of labels, with its options of `fit` and its directory."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from stratoscope.experiments.specification import FULL, SEED, Experiment, Options, Scale, Where
+from stratoscope.refusal import Refused
+
+REFERENCE = re.compile(r"\{run:([^}]*)\}")  # in an option: the directory of another run of the experiment
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of an experiment.
+
+    Attributes:
+        labels: Its label on every axis.
+        options: Its options of `fit`.
+        folder: Where the experiment's runs are.
+        name: Name of its directory in there.
+        needs: Names of the runs it starts from.
+    """
+
+    labels: Mapping[str, Any]
+    options: Options
+    folder: Path
+    name: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Its run directory."""
+        return self.folder / self.name
+
+    def words(self, *more: str) -> list[str]:
+        """Its command line, without `stratoscope`.
+
+        Args:
+            more: Further words.
+        """
+        options = [word for name, value in self.options.items() for word in (f"--{name}", _word(value))]
+        return ["fit", *options, *more, "--runs", str(self.folder), "--run", self.name]
+
+    @property
+    def cell(self) -> tuple[tuple[str, Any], ...]:
+        """What it shares with its repetitions: all labels but the seed's."""
+        return tuple((axis, label) for axis, label in self.labels.items() if axis != SEED)
+
+
+def planned_runs(experiment: Experiment, scale_name: str, runs: str) -> list[PlannedRun]:
+    """All runs of an experiment, each once, those that others start from first.
+
+    Args:
+        experiment: The experiment.
+        scale_name: `full`, or one of its scales.
+        runs: Folder of all runs.
+
+    Raises:
+        Refused: If there is no such scale, or a run starts from one that is not in the plan.
+    """
+    scale = chosen_scale(experiment, scale_name)
+    folder = Path(runs).expanduser() / experiment.name.replace("/", "_") / scale_name
+    found: dict[str, PlannedRun] = {}
+    for block in experiment.runs:
+        for labels in _combinations(experiment, scale, block):
+            run = _planned(experiment, scale, labels, folder)
+            found.setdefault(run.name, run)
+    for run in found.values():
+        for name in run.needs:
+            if name not in found:
+                raise Refused(f"{experiment.name}: run {run.name} starts from {name}, which is not in the plan")
+    return sorted(found.values(), key=lambda run: _depth(run, found))
+
+
+def chosen_scale(experiment: Experiment, name: str) -> Scale:
+    """A scale by its name; the full one changes nothing.
+
+    Raises:
+        Refused: If there is none.
+    """
+    if name != FULL and name not in experiment.scales:
+        raise Refused(f"--scale {name}: {experiment.name} has {', '.join([FULL, *experiment.scales])}")
+    return experiment.scales.get(name, Scale(""))
+
+
+def selected(labels: Mapping[str, Any], where: Where | None) -> bool:
+    """Whether a run with these labels is among those meant."""
+    return all(wanted == "all" or labels.get(axis) in _listed(wanted) for axis, wanted in (where or {}).items())
+
+
+def _combinations(experiment: Experiment, scale: Scale, block: Where) -> Iterator[dict[str, Any]]:
+    choices = []
+    for axis, labels in experiment.axes.items():
+        wanted = block[axis]
+        wanted = list(labels) if wanted == "all" else _listed(wanted)
+        choices.append([label for label in wanted if label in scale.only.get(axis, wanted)])
+    return (dict(zip(experiment.axes, combination, strict=True)) for combination in product(*choices))
+
+
+def _planned(experiment: Experiment, scale: Scale, labels: dict[str, Any], folder: Path) -> PlannedRun:
+    options = dict(experiment.options)
+    for axis, label in labels.items():
+        _merge(options, experiment.axes[axis][label] or {})
+    _merge(options, scale.options)
+    for axis, label in labels.items():
+        _merge(options, scale.axes.get(axis, {}).get(label, {}))
+    needs: list[str] = []
+
+    def referred(match: re.Match[str]) -> str:
+        changed = dict(pair.split("=") for pair in match[1].split(",") if pair)
+        other = {axis: _label(experiment, axis, changed.get(axis, label)) for axis, label in labels.items()}
+        needs.append(run_name(other))
+        return str(folder / needs[-1])
+
+    filled = {name: _filled(value, referred) for name, value in options.items()}
+    return PlannedRun(labels, filled, folder, run_name(labels), tuple(needs))
+
+
+def _label(experiment: Experiment, axis: str, text: Any) -> Any:
+    return next((label for label in experiment.axes[axis] if str(label) == str(text)), text)
+
+
+def _merge(options: Options, more: Options) -> None:
+    """Add options; `name+` adds to a list instead of replacing it."""
+    for name, value in more.items():
+        if name.endswith("+"):
+            options[name[:-1]] = [*_listed(options.get(name[:-1], [])), *_listed(value)]
+        else:
+            options[name] = value
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _filled(value: Any, referred: Any) -> Any:
+    if isinstance(value, str):
+        return REFERENCE.sub(referred, value)
+    if isinstance(value, list):
+        return [_filled(one, referred) for one in value]
+    return {key: _filled(one, referred) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def _depth(run: PlannedRun, runs: Mapping[str, PlannedRun]) -> int:
+    return 1 + max((_depth(runs[name], runs) for name in run.needs), default=0)
+
+
+def run_name(labels: Mapping[str, Any]) -> str:
+    """The name of a run's directory: its labels, in what names may have."""
+    return "__".join(re.sub(r"[^A-Za-z0-9.]+", "-", str(label)).strip("-.") or "x" for label in labels.values())
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,139 @@
+"""Runs of an experiment, some at a time, each in a process of its own.
+
+One run that fails, however, leaves the others alone; if this process ends, however, the runs are saved and end too.
+Every process comes from one that has imported everything already, which saves seconds for each run.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from stratoscope.experiments.grid import PlannedRun
+from stratoscope.run_lock import holder
+
+FINISHED, FAILED, INTERRUPTED, HELD_BACK = "finished", "failed", "interrupted", "held back"
+PATIENCE = 60  # seconds for the process of an earlier launcher to save its run
+
+
+class Launcher:
+    """Runs what is planned, in order, `jobs` at a time.
+
+    Args:
+        jobs: How many at a time.
+        more: Words that are added to every command line.
+        say: Is told of every run that begins or ends.
+    """
+
+    def __init__(self, jobs: int, more: Sequence[str] = (), say: Callable[[str], None] = print) -> None:
+        self.jobs, self.more, self.say = jobs, list(more), say
+        self.signal = 0
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["stratoscope.cli"])
+        self._working: dict[int, tuple[PlannedRun, ForkServerProcess, float]] = {}  # by slot
+
+    def run(self, runs: Sequence[PlannedRun]) -> dict[str, str]:
+        """Run them all.
+
+        Args:
+            runs: In an order in which those that others start from come first.
+
+        Returns:
+            By name how each has ended: finished, failed, interrupted, or held back because it starts from a run that
+            has not finished.
+        """
+        ended: dict[str, str] = {}
+        waiting = list(runs)
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while waiting or self._working:
+                for run in list(waiting):
+                    states = [ended.get(name) for name in run.needs]
+                    if self.signal or any(state not in {None, FINISHED} for state in states):
+                        waiting.remove(run)
+                        ended[run.name] = INTERRUPTED if self.signal else HELD_BACK
+                    elif len(self._working) < self.jobs and all(states):
+                        waiting.remove(run)
+                        self._begin(run, f"{len(runs) - len(waiting)} of {len(runs)}")
+                wait([process.sentinel for _, process, _ in self._working.values()], timeout=1)
+                for slot, (run, process, began) in list(self._working.items()):
+                    if not process.is_alive():
+                        del self._working[slot]
+                        ended[run.name] = _state(process.exitcode)
+                        seconds = time.monotonic() - began
+                        self.say(f"{run.name}: {ended[run.name]} ({seconds:.0f} s){_reason(run, ended[run.name])}")
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return ended
+
+    def _begin(self, run: PlannedRun, place: str) -> None:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        self.say(f"{run.name}: begins ({place})")
+        slot = next(number for number in range(self.jobs) if number not in self._working)
+        process = self._context.Process(
+            target=_work, args=(run.words(*self.more), str(log_of(run)), str(run.path), slot)
+        )
+        process.start()
+        self._working[slot] = run, process, time.monotonic()
+
+    def _stop(self, number: int, _frame: object) -> None:
+        """Ask all runs to save and end; asked again, to end at once."""
+        self.signal = number
+        for _, process, _ in self._working.values():
+            if process.pid and process.is_alive():
+                os.kill(process.pid, signal.SIGTERM)
+
+
+def log_of(run: PlannedRun) -> Path:
+    """What a run has said."""
+    return run.folder / f"{run.name}.log"
+
+
+def _work(words: list[str], log: str, path: str, slot: int) -> None:
+    """One run, in a process of its own."""
+    os.setpgrp()  # the keyboard's interrupt goes to the launcher, which passes it on
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with Path(log).open("a", buffering=1) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        with redirect_stdout(file), redirect_stderr(file):
+            import torch
+
+            from stratoscope.cli import main
+
+            if torch.cuda.device_count() > 1:  # which does not initialise CUDA
+                os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
+            for _ in range(PATIENCE):
+                if not holder(Path(path)):
+                    break
+                time.sleep(1)
+            sys.argv = ["stratoscope", *words]
+            main(words)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _state(code: int | None) -> str:
+    return FINISHED if code == 0 else INTERRUPTED if code in {128 + signal.SIGTERM, -signal.SIGTERM} else FAILED
+
+
+def _reason(run: PlannedRun, state: str) -> str:
+    """What a run that failed has said last."""
+    if state != FAILED:
+        return ""
+    lines = [line for line in log_of(run).read_text(errors="replace").splitlines() if line.strip()]
+    said = lines[-1].removeprefix("stratoscope: ")[:300] if lines else "it has said nothing"
+    return f": {said} (all in {log_of(run)})"

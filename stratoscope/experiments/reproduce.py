@@ -1,0 +1,182 @@
+"""`stratoscope reproduce <paper>/<figure>`: all runs of an experiment, then its report."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from stratoscope.callbacks.atomic import replacing
+from stratoscope.experiments.calibration import expected_seconds
+from stratoscope.experiments.grid import PlannedRun, chosen_scale, planned_runs
+from stratoscope.experiments.launcher import FINISHED, INTERRUPTED, Launcher
+from stratoscope.experiments.slurm import submit
+from stratoscope.experiments.specification import FULL, Experiment, experiment_names, read_experiment
+from stratoscope.refusal import Refused
+
+PLAN = "experiment.json"
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the input.
+
+        Raises:
+            Refused: Always.
+        """
+        raise Refused(f"reproduce: {message}")
+
+
+def reproduce(words: Sequence[str]) -> int:
+    """Run an experiment, or go on with it.
+
+    Args:
+        words: The command line after `reproduce`.
+
+    Returns:
+        The exit code: 0 if all runs have finished, 1 if one has failed, 143 if it was interrupted.
+
+    Raises:
+        Refused: If the input cannot be run.
+    """
+    asked, more = _parser().parse_known_args(list(words))
+    if asked.name is None:
+        print("\n".join(_listed()))
+        return 0
+    for word in more:
+        if word.startswith("--") and not word.startswith(("--data", "--trainer", "--model", "--threads", "--seed")):
+            raise Refused(f"reproduce: no option {word}; those of fit, such as --data.root, go to every run")
+    experiment = read_experiment(asked.name)
+    runs = planned_runs(experiment, asked.scale, asked.runs)
+    more = [*([] if "--threads" in more else ["--threads", "1"]), *(_wandb(experiment) if asked.wandb else []), *more]
+    if asked.dry_run:
+        _print_plan(experiment, asked.scale, runs, more, asked.jobs)
+        return 0
+    if asked.task is not None:
+        return _task(runs, asked.task, more)
+    _write_plan(experiment, asked.name, asked.scale, runs)
+    if asked.slurm or asked.slurm_template:
+        same = [asked.name, "--scale", asked.scale, "--runs", asked.runs, *more]
+        template = Path(asked.slurm_template) if asked.slurm_template else None
+        report = ["report", str(runs[0].folder)]
+        print("\n".join(submit(experiment, runs, ["reproduce", *same, "--task"], report, template)))
+        return 0
+    ended = Launcher(asked.jobs, more, lambda line: print(line, flush=True)).run(runs)
+    from stratoscope.report import write_report
+
+    print(write_report(runs[0].folder))
+    failed = [f"{name} ({state})" for name, state in ended.items() if state != FINISHED]
+    if INTERRUPTED in ended.values():
+        print("stratoscope: interrupted; the same command goes on", file=sys.stderr)
+        return 143
+    if failed:
+        print(f"stratoscope: {len(failed)} of {len(runs)} runs have not finished: {', '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def read_plan(folder: Path) -> tuple[Experiment, str, list[PlannedRun]]:
+    """The experiment whose runs are in a folder, its scale and its runs.
+
+    Args:
+        folder: Of the runs of one experiment at one scale.
+
+    Raises:
+        Refused: If it is none.
+    """
+    try:
+        plan = json.loads((folder / PLAN).read_text())
+        name, scale = plan["experiment"], plan["scale"]
+    except (OSError, ValueError, KeyError) as error:
+        raise Refused(f"report: {folder} has no runs of an experiment (no {PLAN})") from error
+    experiment = read_experiment(name)
+    return experiment, scale, planned_runs(experiment, scale, str(folder.parent.parent))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="stratoscope reproduce",
+        description="Run an experiment, or go on with it, and write its report. Without a name: lists them. Options of "
+        "fit, such as --data.root FOLDER, go to every run.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", nargs="?", help="<paper>/<figure>, or a file of your own")
+    parser.add_argument("--scale", default=FULL, help="a smaller version of the experiment")
+    parser.add_argument("--runs", default="runs", help="folder of all runs")
+    jobs = "runs at a time on this machine; by default one for each core, or one on a GPU"
+    parser.add_argument("--jobs", type=_count, default=_jobs(), help=jobs)
+    parser.add_argument("--dry-run", "--dry_run", action="store_true", help="print the plan with the expected time")
+    parser.add_argument("--wandb", action="store_true", help="mirror every run to W&B, in one group")
+    parser.add_argument("--slurm", action="store_true", help="submit an array job instead")
+    parser.add_argument("--slurm_template", help="a job script of your own, like configs/slurm/array.sbatch")
+    parser.add_argument("--task", type=int, help="run only this one, in this process (for array jobs)")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return int(text)
+
+
+def _jobs() -> int:
+    import torch
+
+    if torch.accelerator.is_available():
+        return torch.accelerator.device_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _listed() -> list[str]:
+    lines = []
+    for name in experiment_names():
+        experiment = read_experiment(name)
+        lines.append(f"{name:28} {experiment.title} (scales: {', '.join([FULL, *experiment.scales])})")
+    return lines
+
+
+def _wandb(experiment: Experiment) -> list[str]:
+    return ["--trainer.logger", "WandbLogger", "--trainer.logger.group", experiment.name]
+
+
+def _task(runs: Sequence[PlannedRun], number: int, more: Sequence[str]) -> int:
+    from stratoscope.cli import main
+
+    if not 0 <= number < len(runs):
+        raise Refused(f"--task {number}: there are runs 0 to {len(runs) - 1}")
+    main(runs[number].words(*more))
+    return 0
+
+
+def _write_plan(experiment: Experiment, name: str, scale: str, runs: Sequence[PlannedRun]) -> None:
+    folder = runs[0].folder
+    place = str(Path(name).resolve()) if name.endswith((".yaml", ".yml")) else experiment.name
+    plan: dict[str, Any] = {"experiment": place, "scale": scale, "runs": {run.name: dict(run.labels) for run in runs}}
+    with replacing(folder / PLAN) as part:
+        part.write_text(json.dumps(plan, indent=2) + "\n")
+
+
+def _print_plan(experiment: Experiment, scale: str, runs: Sequence[PlannedRun], more: Sequence[str], jobs: int) -> None:
+    note = chosen_scale(experiment, scale).note
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"{experiment.title}\nscale {scale}{f': {note}' if note else ''}; {len(runs)} runs in {runs[0].folder}"
+    )
+    expected = expected_seconds(runs, more)
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", *experiment.axes, "minutes"):
+        table.add_column(column, justify="right" if column == "minutes" else "left", overflow="fold")
+    for run in runs:
+        table.add_row(run.name, *(str(label) for label in run.labels.values()), f"{expected[run.name] / 60:.1f}")
+    console.print(table)
+    together = sum(expected.values()) / 60
+    console.print(
+        f"training alone, one after the other: about {together:.0f} min; {jobs} at a time: {together / jobs:.0f}"
+    )
+    console.print(f"the first: stratoscope {' '.join(runs[0].words(*more))}")

@@ -1,0 +1,303 @@
+"""What an experiment is, and the file it is read from: `configs/experiments/<paper>/<figure>.yaml`.
+
+The file says everything before the first run: which runs, what is read off them, the published numbers, the claims and
+the bounds that decide on them, and the figures. `docs/experiments.md` explains it by an example.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import stratoscope
+from stratoscope.arguments import doubled_key
+from stratoscope.refusal import Refused
+
+Options = dict[str, Any]  # of `stratoscope fit`, without the two dashes
+Where = dict[str, Any]  # labels of runs, by axis: one or a list of them
+SEED = "seed"  # the axis whose runs are repetitions of each other
+FULL = "full"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A smaller version of an experiment.
+
+    Attributes:
+        note: What is smaller, in words that stand beside every number.
+        options: Options that all runs have instead, or besides.
+        axes: Options that runs of one label have instead, or besides, by axis and label.
+        only: The labels that are left, by axis.
+    """
+
+    note: str
+    options: Options = field(default_factory=dict)
+    axes: dict[str, dict[Any, Options]] = field(default_factory=dict)
+    only: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of a run.
+
+    Attributes:
+        metric: Column of `metrics.csv`.
+        probe: Label kind and split of `probes.csv` instead, such as `true_label test`; the layer may follow, otherwise
+            it is the best one.
+        take: first, last, max or min over epochs; `gain`, the last less the first; `best_layer`, the name of the layer
+            in which a probe is best at the last epoch.
+        at_epoch: Take the value of this epoch instead.
+        at_least: Give the first epoch at which the metric is at least this instead.
+        at_most: Or at most this.
+        percent: Whether it is a share to be given in percent.
+        error: Whether to give 1 minus it.
+        unit: Its unit, for axes and tables.
+    """
+
+    metric: str = ""
+    probe: str = ""
+    take: str = "last"
+    at_epoch: int | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    percent: bool = False
+    error: bool = False
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that the runs bear out, or not.
+
+    Attributes:
+        text: The statement, as the paper or the researcher makes it.
+        quantity: Name of the quantity.
+        of: The runs it is about.
+        minus: Runs whose quantity is subtracted.
+        over: Runs whose quantity it is divided by.
+        at_least: Lower bound; every group of runs must keep it.
+        at_most: Upper bound.
+        source: Who says so, and where.
+    """
+
+    text: str
+    quantity: str
+    of: Where = field(default_factory=dict)
+    minus: Where | None = None
+    over: Where | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number of the paper.
+
+    Attributes:
+        quantity: Name of the quantity.
+        of: The runs it is about.
+        value: The number, in the quantity's unit.
+        tolerance: How far from it ours may be.
+        source: Where it stands, and how it was read.
+        over: Runs whose quantity it is divided by.
+    """
+
+    quantity: str
+    of: Where
+    value: float
+    tolerance: float
+    source: str = ""
+    over: Where | None = None
+
+    def over_axes(self) -> set[str]:
+        """Axes on which the runs it is divided by differ from it."""
+        return {axis for axis, label in (self.over or {}).items() if self.of.get(axis) != label}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture.
+
+    Attributes:
+        kind: `curves` (a quantity's metric over epochs), `points` (a quantity over an axis), `layers` (heat maps of a
+            probe, layers by epochs), `profile` (a probe over the layers, at the first and the last epoch).
+        title: Its title.
+        quantity: Name of the quantity.
+        of: The runs in it.
+        lines: Axis that tells its lines, or maps, apart.
+        x: Axis on the abscissa of `points`.
+        places: Where labels of x stand, if they are no numbers.
+        over: Runs whose quantity every point is divided by.
+        log: Whether the ordinate is logarithmic.
+        caption: A sentence below.
+    """
+
+    kind: str
+    title: str
+    quantity: str
+    of: Where = field(default_factory=dict)
+    lines: str = ""
+    x: str = ""
+    places: dict[Any, float] = field(default_factory=dict)
+    over: Where | None = None
+    log: bool = False
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A figure or table of a paper, or a question of one's own.
+
+    Attributes:
+        title: Its title.
+        source: The paper, or whose question it is.
+        axes: Options of `fit` for every label of every axis. The axis `seed` holds repetitions.
+        runs: Blocks of runs: for every axis the labels (`all` for all of them), of which each combination is a run.
+        options: Options of `fit` that all runs have.
+        quantities: What is read off a run, by name.
+        published: The paper's numbers.
+        claims: Statements to be judged.
+        figures: Pictures, by name.
+        table: Quantities of the table of all runs; the default is all of them.
+        scales: Smaller versions, by name.
+        note: A sentence for whoever reads the report.
+        name: `<paper>/<figure>`; from the file's place.
+    """
+
+    title: str
+    source: str
+    axes: dict[str, dict[Any, Options]]
+    runs: list[Where]
+    options: Options = field(default_factory=dict)
+    quantities: dict[str, Quantity] = field(default_factory=dict)
+    published: list[Published] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    table: list[str] = field(default_factory=list)
+    scales: dict[str, Scale] = field(default_factory=dict)
+    note: str = ""
+    name: str = ""
+
+
+KINDS = {"curves", "points", "layers", "profile"}
+TAKES = {"first", "last", "max", "min", "gain", "best_layer"}
+
+
+def experiments_folder() -> Path:
+    """Where the experiments that come with the package are."""
+    root = Path(stratoscope.__file__).resolve().parent  # a wheel, or else a clone
+    return next((one for one in (root, root.parent) if (one / "configs").is_dir()), root) / "configs" / "experiments"
+
+
+def experiment_names() -> list[str]:
+    """Names of the experiments that come with the package."""
+    folder = experiments_folder()
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.glob("*/*.yaml"))
+
+
+def read_experiment(name: str) -> Experiment:
+    """Read an experiment.
+
+    Args:
+        name: `<paper>/<figure>` of one that comes with the package, or a file.
+
+    Raises:
+        Refused: If there is none, or it is not what it should be.
+    """
+    file = Path(name) if name.endswith((".yaml", ".yml")) else experiments_folder() / f"{name}.yaml"
+    if not file.is_file():
+        close = get_close_matches(name, experiment_names(), n=1, cutoff=0.4)
+        hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(experiment_names())}"
+        raise Refused(f"no experiment {name}{hint}")
+    try:
+        if twice := doubled_key(file.read_text()):
+            raise Refused(f"{file}: {twice}")
+        content = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refused(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
+    experiment: Experiment = _made(Experiment, content, str(file), name="/".join(file.with_suffix("").parts[-2:]))
+    _check(experiment, str(file))
+    return experiment
+
+
+def _made(kind: type[Any], content: Any, where: str, **more: Any) -> Any:
+    """A dataclass from a mapping, with the dataclasses in it.
+
+    Raises:
+        Refused: If a key is unknown or missing.
+    """
+    if not isinstance(content, Mapping):
+        raise Refused(f"{where} must have keys and values, got {content!r}")
+    known = {part.name: part for part in fields(kind)}
+    for key in content:
+        if key not in known or key in more:
+            close = get_close_matches(str(key), known, n=1)
+            raise Refused(f"{where}: no key {key}" + (f"; did you mean {close[0]}?" if close else ""))
+    for name, part in known.items():
+        if part.default is MISSING and part.default_factory is MISSING and name not in {**content, **more}:
+            raise Refused(f"{where}: {name} is missing")
+    inner = {"quantities": Quantity, "figures": Figure, "scales": Scale, "published": Published, "claims": Claim}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        inside = inner.get(key) if kind is Experiment else None
+        if inside and isinstance(value, Mapping):
+            values[key] = {name: _made(inside, one, f"{where}: {key}: {name}") for name, one in value.items()}
+        elif inside:
+            values[key] = [_made(inside, one, f"{where}: {key}, entry {i}") for i, one in enumerate(value or [], 1)]
+        else:
+            values[key] = value
+    return kind(**values, **more)
+
+
+def _check(experiment: Experiment, where: str) -> None:
+    """Look for names that mean nothing.
+
+    Raises:
+        Refused: If there is one.
+    """
+
+    def known(name: Any, names: Any, what: str, place: str) -> None:
+        if name not in names:
+            raise Refused(f"{where}: {place}: no {what} {name!r}; there are {', '.join(map(str, names))}")
+
+    def labels(selection: Where | None, place: str) -> None:
+        for axis, chosen in (selection or {}).items():
+            known(axis, experiment.axes, "axis", place)
+            for label in chosen if isinstance(chosen, list) else [chosen]:
+                if label != "all":
+                    known(label, experiment.axes[axis], f"label of {axis}", place)
+
+    for block in experiment.runs:
+        labels(block, "runs")
+        for axis in experiment.axes:
+            known(axis, block, "labels for axis", "runs")
+    for name, quantity in experiment.quantities.items():
+        known(quantity.take, sorted(TAKES), "way to take", f"quantities: {name}")
+        if bool(quantity.metric) == bool(quantity.probe):
+            raise Refused(f"{where}: quantities: {name} needs either metric or probe")
+    for claim in experiment.claims:
+        known(claim.quantity, experiment.quantities, "quantity", f"claims: {claim.text}")
+        for selection in (claim.of, claim.minus, claim.over):
+            labels(selection, f"claims: {claim.text}")
+        if claim.at_least is None and claim.at_most is None:
+            raise Refused(f"{where}: claims: {claim.text}: needs at_least or at_most, or it could not fail")
+    for number in experiment.published:
+        known(number.quantity, experiment.quantities, "quantity", "published")
+        labels(number.of, "published")
+        labels(number.over, "published")
+    for name, figure in experiment.figures.items():
+        known(figure.kind, sorted(KINDS), "kind", f"figures: {name}")
+        known(figure.quantity, experiment.quantities, "quantity", f"figures: {name}")
+        labels(figure.of, f"figures: {name}")
+        for axis in (figure.lines, figure.x):
+            if axis:
+                known(axis, experiment.axes, "axis", f"figures: {name}")
+    for name in experiment.table:
+        known(name, experiment.quantities, "quantity", "table")
+    for scale_name, scale in experiment.scales.items():
+        for axis, chosen in [*scale.axes.items(), *scale.only.items()]:
+            labels({axis: list(chosen)}, f"scales: {scale_name}")

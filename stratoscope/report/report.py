@@ -1,0 +1,134 @@
+"""From a folder of runs to their report: `stratoscope report runs/<experiment>/<scale>`."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stratoscope.callbacks.atomic import replacing
+from stratoscope.experiments.claims import Comparison, Verdict, comparison_with, verdict_of
+from stratoscope.experiments.grid import chosen_scale
+from stratoscope.experiments.quantities import Estimate, Result, number
+from stratoscope.experiments.reproduce import read_plan
+from stratoscope.experiments.specification import FULL, Experiment
+from stratoscope.refused import Refused
+from stratoscope.report.figures import draw
+from stratoscope.report.page import Content, Drawn, page
+from stratoscope.run_record import DamagedRun, load_run
+
+Row = dict[str, Any]
+
+
+def report(words: Sequence[str]) -> int:
+    """The command `report`.
+
+    Args:
+        words: The folders.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Refused: If one is not the folder of an experiment.
+    """
+    if not words or any(word.startswith("-") for word in words):
+        raise Refused("report takes folders of experiments, such as runs/zhang2017_figure1/small")
+    for word in words:
+        print(write_report(Path(word)))
+    return 0
+
+
+def write_report(folder: Path) -> str:
+    """Write `report.html` and, under `report/`, every figure as PNG and PDF with its numbers as CSV, and the tables.
+
+    Args:
+        folder: Of the runs of one experiment at one scale.
+
+    Returns:
+        The verdicts, and where the page is.
+    """
+    experiment, scale, planned = read_plan(folder)
+    results = []
+    for run in planned:
+        try:
+            record = load_run(run.path) if (run.path / "run.json").is_file() else None
+        except DamagedRun:
+            record = None
+        results.append(Result(run, record if record and record.status == "finished" else None))
+    verdicts = [verdict_of(claim, experiment, results) for claim in experiment.claims]
+    comparisons = [comparison_with(one, experiment, scale, results) for one in experiment.published]
+    note = chosen_scale(experiment, scale).note
+    label = f"scale {scale}: {note}" if scale != FULL else ""
+    pictures = []
+    for name, figure in experiment.figures.items():
+        picture, rows = draw(experiment, figure, results, label)
+        file = folder / "report" / name
+        for kind, options in (("png", {"dpi": 150}), ("pdf", {})):
+            with replacing(file.with_suffix(f".{kind}")) as part:
+                picture.savefig(part, format=kind, **options)  # type: ignore[arg-type]
+        _write_table(rows, file.with_suffix(".csv"))
+        pictures.append(Drawn(name, figure, file.with_suffix(".png").read_bytes()))
+    table = table_of(experiment, results)
+    _write_table(table, folder / "report" / "table.csv")
+    _write_table([_comparison_row(one) for one in comparisons], folder / "report" / "published.csv")
+    with replacing(folder / "report" / "verdicts.json") as part:
+        part.write_text(json.dumps([_verdict_row(one) for one in verdicts], indent=2) + "\n")
+    content = Content(experiment, label, folder, results, verdicts, comparisons, pictures, table)
+    with replacing(folder / "report.html") as part:
+        part.write_text(page(content), encoding="utf-8")
+    finished = sum(result.record is not None for result in results)
+    lines = [f"{experiment.title}{f' ({label})' if label else ''}: {finished} of {len(results)} runs finished"]
+    lines += [f"  {one.verdict:13} {one.claim.text}" for one in verdicts]
+    return "\n".join([*lines, f"report: {folder / 'report.html'}"])
+
+
+def table_of(experiment: Experiment, results: Sequence[Result]) -> list[Row]:
+    """One row for every group of repetitions: its labels, and every quantity's mean and margin.
+
+    Args:
+        experiment: The experiment.
+        results: Its runs.
+    """
+    rows = []
+    for cell in dict.fromkeys(result.planned.cell for result in results):
+        records = [result.record for result in results if result.planned.cell == cell and result.record]
+        row: Row = {**dict(cell), "runs": len(records)}
+        for name in experiment.table or experiment.quantities:
+            quantity = experiment.quantities[name]
+            values = [value for record in records if (value := number(record, quantity)) is not None]
+            numbers = tuple(float(value) for value in values if not isinstance(value, str))
+            texts = sorted({value for value in values if isinstance(value, str)})
+            row[name] = Estimate(numbers) if numbers else "/".join(texts)
+        rows.append(row)
+    return rows
+
+
+def _write_table(rows: Sequence[Row], file: Path) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with replacing(file) as part, part.open("w", newline="", encoding="utf-8") as text:
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+
+
+def _plain(value: Any) -> Any:
+    return repr(value.mean) if isinstance(value, Estimate) else value
+
+
+def _verdict_row(verdict: Verdict) -> Row:
+    numbers = {name: {"values": one.values, "mean": one.mean} for name, one in verdict.numbers.items()}
+    claim = verdict.claim
+    return {"claim": claim.text, "verdict": verdict.verdict, "bounds": verdict.bounds, "numbers": numbers}
+
+
+def _comparison_row(one: Comparison) -> Row:
+    return {
+        "quantity": one.published.quantity,
+        "runs": one.runs,
+        "ours": one.ours.mean if one.ours else "",
+        "paper": one.published.value,
+        "tolerance": one.published.tolerance,
+        "verdict": one.verdict,
+        "source": one.published.source,
+    }
