@@ -47,6 +47,7 @@ from stratoscope.models import Classifier
 from stratoscope.probes import frozen
 from stratoscope.quiet import quieten
 from stratoscope.refusal import Refused, one_line
+from stratoscope.results_commands import COMMANDS, look
 from stratoscope.run_directory import RunDirectory, different
 from stratoscope.wandb_setup import prepare_wandb
 
@@ -350,7 +351,8 @@ def build(args: Sequence[str]) -> Command:
             parser_class=Parser,
             parser_kwargs={
                 "description": "Train on true or corrupted data; know at every epoch what every layer knows. "
-                "`stratoscope list` names all networks, data sets and corruptions.",
+                "`stratoscope list` names all networks, data sets and corruptions; "
+                "`ls`, `show` and `best` look at runs, `resume` goes on with one, `doctor` examines this machine.",
                 "prog": "stratoscope",
                 "version": stratoscope.__version__,
             },
@@ -394,6 +396,9 @@ def main(args: Sequence[str] | None = None) -> None:
             text, healthy = doctor(*words[1:])
             print(text)
             raise SystemExit(not healthy)
+        if words[:1] and words[0] in COMMANDS:
+            look(words)
+            return
         if words[:1] == ["resume"]:
             words = resumed(words[1:])
         if words[:1] == ["list"]:

@@ -14,6 +14,8 @@ from lightning.pytorch import Callback, Trainer
 from stratoscope.datamodules import Augmentation, Corruption, ImageDataModule, ShiftedSet
 from stratoscope.models import Classifier
 from stratoscope.refusal import parameters, subclasses
+from stratoscope.results_commands import COMMANDS, METRICS
+from stratoscope.results_commands import parser as look_parser
 
 FLAGS = ("--print_config", "--debug")
 FILES = ("--config", "--ckpt_path")
@@ -60,6 +62,17 @@ def completion_script(shell: str) -> str:
     commands = parser.add_subparsers()
     for command in ("fit", "validate", "test", "predict"):
         _add_options(commands.add_parser(command, help=command))  # without help shtab leaves it out
+    for command in COMMANDS:
+        made = commands.add_parser(command, help=command, parents=[look_parser(command)], add_help=False)
+        for action in made._actions:
+            if action.dest in {"folder", "runs"}:
+                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+            if action.dest in {"metric", "sort"}:
+                action.choices = METRICS
+    commands.add_parser("list", help="list")
+    for command, folder in (("resume", "run"), ("doctor", "data")):
+        made = commands.add_parser(command, help=command)
+        made.add_argument(folder).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     script: str = shtab.complete(parser, shell)
     return script
 

@@ -7,7 +7,6 @@ something, finds the option on the command line they belong to, and names the ne
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from difflib import get_close_matches
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -16,6 +15,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from stratoscope.datamodules import Augmentation, Corruption, ShiftedSet
+from stratoscope.refused import Refused as Refused
+from stratoscope.refused import nearest
 
 BASES = (
     LightningModule,
@@ -38,15 +39,12 @@ OPTIONS: dict[str, type] = {
     "--trainer.logger": Logger,
 }
 TYPES = {"NoneType": "null", "bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
+OTHERS = ["resume", "ls", "show", "best", "list", "doctor"]  # commands that are not Lightning's
 # lines of jsonargparse's tree that say nothing about the input
 FRAME = re.compile(
     r"Subtypes:|Errors:|Given value|Does not validate|Not a valid subclass|Subclass types expect|[Pp]arser key"
     r"|a class path \(str\)|a dict with|Expected a path but"
 )
-
-
-class Refused(Exception):
-    """Input that cannot be run; its text is the whole message."""
 
 
 def one_line(message: str, words: list[str]) -> str:
@@ -95,13 +93,14 @@ def _no_command(found: re.Match[str], words: list[str]) -> str:
     if found[0].startswith("argument --"):
         option = found[0].split()[1].rstrip(":")
         return f"{option}: expected {' or '.join(choices)}, got {found[1]}"
-    choices += ["resume", "doctor", "list"]
-    return f"no command {found[1]}; commands are {', '.join(choices)}{_nearest(found[1], choices)}"
+    choices += OTHERS
+    return f"no command {found[1]}; commands are {', '.join(choices)}{nearest(found[1], choices)}"
 
 
 def _command_missing(found: re.Match[str], words: list[str]) -> str:
     example = "stratoscope fit --config configs/quickstart.yaml"
-    return f"a command is missing, one of {found[1].replace(',', ', ')}; for example: {example}"
+    choices = [*found[1].split(","), *OTHERS]
+    return f"a command is missing, one of {', '.join(choices)}; for example: {example}"
 
 
 def _unknown_option(found: re.Match[str], words: list[str]) -> str:
@@ -112,13 +111,13 @@ def _unknown_option(found: re.Match[str], words: list[str]) -> str:
     dotted = f"{prefix}." if prefix else ""
     given = _class_given(prefix, words)
     if given:
-        close = _nearest(name, parameters(given), dotted)
+        close = nearest(name, parameters(given), dotted)
         return f"no option {where}" + (close or f"; {given.__name__} takes {', '.join(parameters(given))}")
     if where.startswith("--"):
-        return f"no option {where}{_nearest(where, _options())}"
+        return f"no option {where}{nearest(where, _options())}"
     in_classes = {name for child in _named(words) for name in parameters(child)}
     in_yaml = [option.removeprefix("--") for option in _options()]
-    return f"no option {where}{_nearest(where, in_yaml) or _nearest(name, in_classes, dotted)}"
+    return f"no option {where}{nearest(where, in_yaml) or nearest(name, in_classes, dotted)}"
 
 
 def _missing(found: re.Match[str], words: list[str]) -> str:
@@ -138,7 +137,7 @@ def _no_class(found: re.Match[str], words: list[str]) -> str:
     option = next((option for option, value in _pairs(words) if value == found[1]), "")
     base = OPTIONS.get(option)
     names = [child.__name__ for child in subclasses([base] if base else BASES)]
-    return f"{option}: ".removeprefix(": ") + f"no class {found[1]}{_nearest(found[1], names)}"
+    return f"{option}: ".removeprefix(": ") + f"no class {found[1]}{nearest(found[1], names)}"
 
 
 def _no_file(found: re.Match[str], words: list[str]) -> str:
@@ -250,8 +249,3 @@ def _options() -> list[str]:
         "--print_config",
     ]
     return [*ours, *(f"--trainer.{name}" for name in parameters(Trainer))]
-
-
-def _nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
-    close = get_close_matches(name, sorted(set(names)), n=1, cutoff=0.6)
-    return f"; did you mean {prefix}{close[0]}?" if close else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from stratoscope.refusal import Refused
+from stratoscope.refused import Refused
 
 BEAT = 10  # seconds between signs of life
 DEAD = 6 * BEAT  # without one for so long, a process of another machine counts as dead
@@ -74,6 +74,42 @@ class RunLock:
     def _beat(self) -> None:
         while not self._released.wait(BEAT):
             os.utime(self._handle)
+
+
+def holder(folder: Path) -> dict[str, Any] | None:
+    """Who is at work in a run directory, found by looking only: no lock is taken that a run could trip over.
+
+    Args:
+        folder: The run directory.
+
+    Returns:
+        Their pid, host and since when, as far as they are known; None if nobody is.
+    """
+    file = folder / "lock"
+    try:
+        text, age = file.read_text(errors="replace"), time.time() - file.stat().st_mtime
+    except OSError:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:  # new, or half written
+        found = {}
+    found = found if isinstance(found, dict) else {}
+    here = found.get("host") == socket.gethostname()
+    return None if age >= DEAD or (here and not _alive(found.get("pid"))) else found
+
+
+def _alive(pid: Any) -> bool:
+    """Whether a process of this machine lives; true where that cannot be seen."""
+    if os.name != "posix" or not isinstance(pid, int) or pid < 1:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's
+        pass
+    return True
 
 
 def _flock(handle: int) -> bool:

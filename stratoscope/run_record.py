@@ -1,0 +1,204 @@
+"""What a run left, read back: config, record and tables as plain values, without torch, Lightning or pandas."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stratoscope.run_lock import holder
+from stratoscope.short_config import short_config
+
+Row = dict[str, Any]
+TEXT = {"layer", "labels", "split", "measure", "failed"}  # a layer's name may well be a number
+WHOLE = {"epoch", "step", "width", "correct", "count", "features", "iterations"}
+METRICS = {"epoch", "step"}
+PROBES = {"epoch", "layer", "labels", "split", "accuracy", "low", "high", "loss", "gap", "chosen"}
+MEASURES = {"epoch", "layer", "measure", "labels", "split", "value"}
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times faster
+
+
+class DamagedRun(ValueError):
+    """A folder whose files are not those of a run; the text names it and says why."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run, as it was when it was read.
+
+    Attributes:
+        path: The run directory.
+        name: Its name.
+        status: finished, running, interrupted (it was asked to end), failed, or stopped (it says it is running, but no
+            process is at work in it any more: it was killed).
+        config: All of `config.yaml`.
+        record: All of `run.json`.
+        metrics: Rows of `metrics.csv`; an empty cell is None.
+        probes: Rows of `probes.csv`, those of every ridge.
+        measures: Rows of `measures.csv`; what could not be measured has the reason as its value.
+    """
+
+    path: Path
+    name: str
+    status: str
+    config: dict[str, Any]
+    record: dict[str, Any]
+    metrics: list[Row]
+    probes: list[Row]
+    measures: list[Row]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The config under its short keys: `model`, `model.depth`, `data.corruption`, ..."""
+        return short_config(self.config, self.record.get("asked"))
+
+    @property
+    def command(self) -> str:
+        """fit, validate, test or predict."""
+        return str(self.settings.get("command", "fit"))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that have left metrics."""
+        return max((row["epoch"] for row in self.metrics if row["epoch"] is not None), default=0)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Names of all metrics with at least one value, those of probes among them."""
+        return list(
+            dict.fromkeys(k for row in self.metrics for k, v in row.items() if v is not None and k not in METRICS)
+        )
+
+    def values(self, metric: str) -> list[tuple[int, float]]:
+        """Epochs and values of a metric, in order; where it is no number is left out."""
+        found = ((row["epoch"], row.get(metric)) for row in self.metrics)
+        return [(epoch or 0, value) for epoch, value in found if value is not None and not math.isnan(value)]
+
+    def last(self, metric: str) -> float | None:
+        """The last value of a metric."""
+        return next((value for _, value in reversed(self.values(metric))), None)
+
+    def best(self, metric: str, smallest: bool | None = None) -> tuple[int, float] | None:
+        """The first epoch with the best value of a metric, and the value.
+
+        Args:
+            metric: Its name.
+            smallest: Whether small values are good; None goes by the name.
+        """
+        sign = -1 if (falls(metric) if smallest is None else smallest) else 1
+        return max(self.values(metric), key=lambda pair: sign * pair[1], default=None)
+
+
+def falls(metric: str) -> bool:
+    """Whether small values of a metric are good, by its name."""
+    return metric.endswith(("loss", "error"))
+
+
+def find_runs(folder: str | Path = "runs/") -> list[Path]:
+    """Directories of all runs below a folder, at any depth, in alphabetical order; symbolic links are not followed.
+
+    Args:
+        folder: Where to look; a run's own directory is found too.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    top = Path(folder).expanduser()
+    if not top.is_dir():
+        raise FileNotFoundError(f"there is no folder {top}")
+    return sorted(_runs(top))
+
+
+def _runs(top: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(top):
+        if "run.json" in files:
+            yield Path(place)
+            folders.clear()  # nothing below a run is another
+        folders[:] = [name for name in folders if not name.startswith(".")]
+
+
+def load_run(path: str | Path, layers: bool = True) -> RunRecord:
+    """Read a run, whether it is finished or not.
+
+    Args:
+        path: The run directory.
+        layers: Whether to read what is known of its layers too: probes and measures.
+
+    Raises:
+        DamagedRun: If a file is missing, cut off, or no run's.
+    """
+    folder = Path(path).expanduser()
+    try:
+        record = _mapping("run.json", json.loads((folder / "run.json").read_text(encoding="utf-8")))
+        config = _mapping("config.yaml", yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader))
+        status = str(_mapping("asked", record.get("asked", {})) and record.get("status", "unknown"))
+        if status == "running" and holder(folder) is None:
+            status = "stopped"
+        return RunRecord(
+            folder,
+            folder.resolve().name,
+            status,
+            config,
+            record,
+            _rows(folder / "metrics.csv", METRICS, _metric),
+            _rows(folder / "probes.csv", PROBES, _cell) if layers else [],
+            _rows(folder / "measures.csv", MEASURES, _cell) if layers else [],
+        )
+    except OSError as error:
+        raise DamagedRun(f"{folder} is no run, or damaged: {error.strerror}: {Path(error.filename).name}") from error
+    except (ValueError, yaml.YAMLError, csv.Error, RecursionError) as error:
+        raise DamagedRun(f"{folder} is no run, or damaged: {' '.join(str(error).split())}") from error
+
+
+def _mapping(what: str, found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError(f"{what} holds no mapping")
+    return found
+
+
+def _rows(file: Path, columns: set[str], parse: Callable[[str, str], Any]) -> list[Row]:
+    """A table's rows with numbers for texts; none if there is no such file.
+
+    Raises:
+        ValueError: If it is no such table, or cut off.
+    """
+    if not file.exists():
+        return []
+    with file.open(newline="", encoding="utf-8") as text:
+        reader = csv.DictReader(text)
+        if missing := columns - set(reader.fieldnames or []):
+            raise ValueError(f"{file.name} has no column {', '.join(sorted(missing))}")
+        rows: list[Row] = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(f"line {reader.line_num} of {file.name} has too few or too many cells")
+            try:
+                rows.append({name: parse(name, cell) for name, cell in row.items()})
+            except ValueError as error:
+                raise ValueError(f"line {reader.line_num} of {file.name}: {error}") from error
+    return rows
+
+
+def _metric(name: str, cell: str) -> float | int | None:
+    if not cell:
+        return None
+    return int(float(cell)) if name in WHOLE else float(cell)
+
+
+def _cell(name: str, cell: str) -> Any:
+    if name in TEXT:
+        return cell
+    if cell in {"True", "False"}:
+        return cell == "True"
+    if name == "value":
+        try:
+            return float(cell)
+        except ValueError:  # the reason why there is none
+            return cell
+    return _metric(name, cell)
