@@ -37,8 +37,8 @@ WRITE = "STRATOSCOPE_WRITE_GOLDEN_LOSSES" in os.environ
 STEPS = 20
 BATCH = 8
 # Losses are stored to four digits. With kernels for the oldest CPUs instead of AVX-512 (ATEN_CPU_CAPABILITY=default
-# ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2) most networks stay within 5e-4, and all within this; other data,
-# another order or another initialisation changes losses of random labels by some 10 %.
+# ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2) most networks stay within 5e-4, and all within this; other
+# data, another order or another initialisation changes losses of random labels by some 10 %.
 TOLERANCE = 2e-2
 SMALL = 1e-3  # losses below are all the same: labels that are learnt
 
