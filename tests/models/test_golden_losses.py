@@ -36,10 +36,12 @@ FILE = Path(__file__).with_name("golden_losses.csv")
 WRITE = "STRATOSCOPE_WRITE_GOLDEN_LOSSES" in os.environ
 STEPS = 20
 BATCH = 8
-# Losses are stored to four digits. With kernels for the oldest CPUs instead of AVX-512 (ATEN_CPU_CAPABILITY=default
-# ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2) most networks stay within 5e-4, and all within this; other
-# data, another order or another initialisation changes losses of random labels by some 10 %.
-TOLERANCE = 2e-2
+# Losses are stored to four digits. Kernels for the oldest CPUs (ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41
+# MKL_ENABLE_INSTRUCTIONS=SSE4_2) instead of AVX-512 change them by 7e-4 at most, and by up to 1.6e-2 where batch
+# normalisation of small batches lets rounding errors grow. Other labels change those of MLP by some 10 %, but those of
+# SmallAlexNet, which has hardly begun to learn, by 1 % only: hence two tolerances.
+TOLERANCE = 4e-3
+WITH_BATCH_NORM = 2e-2
 SMALL = 1e-3  # losses below are all the same: labels that are learnt
 
 # the smallest size; and small steps where rounding errors grow tenfold every few steps of the default
@@ -59,6 +61,7 @@ SMALLEST: Mapping[str, dict[str, Any]] = {
     "VGG": {"depth": 11, "optimizer": lambda params: SGD(params, lr=0.001)},
     "WideResNet": {"depth": 10},
 }
+EXACT = ("AlexNet", "MLP", "MNISTConvNet", "NeelakantanMLP", "SkipMLP", "SmallAlexNet", "UrbanConvNet")
 LARGE = ("AlexNet", "KeskarC2", "ResNet")
 
 
@@ -105,7 +108,8 @@ def assert_golden(network: type[Classifier], corruption: Corruption, data: Image
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(["network", "corruption", *range(1, STEPS + 1)])
             writer.writerows([*names, *values] for names, values in sorted(rows.items()))
-    assert now == pytest.approx([float(loss) for loss in rows[key]], rel=TOLERANCE, abs=SMALL)
+    tolerance = TOLERANCE if network.__name__ in EXACT else WITH_BATCH_NORM
+    assert now == pytest.approx([float(loss) for loss in rows[key]], rel=tolerance, abs=SMALL)
 
 
 @pytest.mark.parametrize(
