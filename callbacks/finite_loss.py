@@ -29,8 +29,9 @@ class FiniteLoss(Callback):
             finite = trainer.strategy.reduce_boolean_decision(finite, all=True)
         if not finite:
             epoch, batch = trainer.current_epoch + 1, trainer.fit_loop.epoch_loop.batch_idx + 1
+            mean = float(trainer.strategy.reduce(loss.detach().mean(), reduce_op="mean"))  # this process's may be fine
             raise NotFinite(
-                f"the loss is {float(loss.detach().mean())} at step {trainer.global_step + 1} (epoch {epoch}, "
+                f"the loss is {mean} at step {trainer.global_step + 1} (epoch {epoch}, "
                 f"batch {batch}); it has changed no weight; {_last_good(trainer)}; try a smaller learning rate"
             )
 

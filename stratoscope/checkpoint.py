@@ -111,8 +111,10 @@ class LastCheckpoint(ModelCheckpoint):
         return {}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the config."""
+        """Add the config, and have all written that was logged before: after this it will not be logged again."""
         checkpoint[CONFIG], checkpoint[FORMAT] = self.config, NEWEST
+        for logger in trainer.loggers:
+            logger.save()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

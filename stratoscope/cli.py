@@ -41,19 +41,23 @@ from stratoscope.datamodules import ImageDataModule
 from stratoscope.datamodules.augmentation import draws
 from stratoscope.doctor import doctor
 from stratoscope.end_together import EndTogether
+from stratoscope.experiments.reproduce import reproduce
 from stratoscope.interruption import Interrupted, StopOnSignal, requeue
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.models import Classifier
 from stratoscope.probes import frozen
 from stratoscope.quiet import quieten
 from stratoscope.refusal import Refused, one_line
+from stratoscope.report import report
 from stratoscope.results_commands import COMMANDS, look
 from stratoscope.run_directory import RunDirectory, different
 from stratoscope.wandb_setup import prepare_wandb
 
 RECORDED = ("seed_everything", "threads", "trainer", "model", "data")  # what makes a run what it is
 
-NOT_WRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+# no room, no permission, or something else in the place of a file or folder
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_WRITABLE = {*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
 class Parser(LightningArgumentParser):
@@ -399,6 +403,10 @@ def main(args: Sequence[str] | None = None) -> None:
         if words[:1] and words[0] in COMMANDS:
             look(words)
             return
+        if words[:1] == ["report"]:
+            raise SystemExit(report(words[1:]))
+        if words[:1] == ["reproduce"]:
+            raise SystemExit(reproduce(words[1:]))
         if words[:1] == ["resume"]:
             words = resumed(words[1:])
         if words[:1] == ["list"]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import tarfile
+from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision import datasets
 
+from stratoscope.cli import main
 from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.cifar10 import CIFAR10, NAMES
 from stratoscope.datamodules.corruption import ShuffledPixels
@@ -230,6 +232,53 @@ def test_a_damaged_archive_is_named(original: Original) -> None:
     with pytest.raises(ValueError, match=rf"{original.archive} is damaged.*md5 is .*, not {datasets.CIFAR10.tgz_md5}"):
         CIFAR10(str(original.root)).load()
     assert not original.unpacked.exists()
+
+
+def change_a_byte(data: Original) -> Path:
+    """Change one byte of an unpacked file."""
+    file = data.unpacked / "data_batch_2"
+    flip(file)
+    return file
+
+
+def cut_the_archive(data: Original) -> Path:
+    """Cut the end of the archive off, as an interrupted download does."""
+    shutil.rmtree(data.unpacked)
+    data.archive.write_bytes(data.archive.read_bytes()[: data.archive.stat().st_size * 2 // 3])
+    return data.archive
+
+
+def swap_two_files(data: Original) -> Path:
+    """Exchange two good files."""
+    first, second, third = (data.unpacked / name for name in ("data_batch_1", "data_batch_3", "other"))
+    first.rename(third)
+    second.rename(first)
+    third.rename(second)
+    return first
+
+
+@pytest.mark.parametrize("damage", [change_a_byte, cut_the_archive, swap_two_files])
+def test_damaged_data_are_never_trained_on(
+    damage: Callable[[Original], Path],
+    original: Original,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command line names the file in one line, with exit code 2, and leaves nothing behind."""
+    line = f"fit --model MLP --data CIFAR10 --data.root {original.root} --data.batch_size 5 --trainer.max_epochs 1"
+    folder = original.root.parent / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("STRATOSCOPE_RUN", raising=False)
+    file, there = damage(original), sorted(original.root.rglob("*"))
+    with pytest.raises(SystemExit) as refused:
+        main(f"{line} --trainer.accelerator cpu".split())
+    assert refused.value.code == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("stratoscope: ")
+    assert f"{file} is damaged" in said
+    assert not list(folder.iterdir())
+    assert sorted(original.root.rglob("*")) == there
 
 
 @pytest.mark.parametrize("name", ["data_batch_4", "test_batch", "batches.meta"])

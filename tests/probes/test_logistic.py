@@ -403,3 +403,21 @@ def test_fewer_samples_than_classes_are_fitted(n: int) -> None:
     assert fit.converged
     assert bool(torch.isfinite(fit.weight).all())
     assert bool(torch.isfinite(fit.bias).all())
+
+
+@pytest.mark.parametrize("ridge", [1e-1, 1e-3])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_order_of_the_samples_does_not_matter(name: str, ridge: float) -> None:
+    """In float64 the objective is the same to 1e-12, and the weights to what the gaps of the two fits allow."""
+    features, labels = _problem(name)
+    classes, tolerance = int(labels.max()) + 1, 1e-13
+    [plain] = fit_logistic(features, labels, classes, ridge, tolerance)
+    for seed in range(3):
+        order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
+        [other] = fit_logistic(features[order], labels[:, order], classes, ridge, tolerance)
+        assert plain.converged
+        assert other.converged
+        assert other.objective == pytest.approx(plain.objective, rel=1e-12, abs=0)
+        # P is strongly convex in W: ridge/2 |W - best|^2 is at most the gap, which is itself known to some 1e-15
+        allowed = 2 * (2 * (tolerance + 1e-15) / ridge) ** 0.5
+        assert float((plain.weight - other.weight).norm()) <= allowed

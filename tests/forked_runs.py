@@ -1,0 +1,84 @@
+"""Commands in processes of their own, forked from this one, which has imported everything already."""
+
+import contextlib
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from lightning.pytorch import Callback
+from lightning.pytorch.utilities import rank_zero_only
+
+from stratoscope.cli import build
+
+FORK = multiprocessing.get_context("fork")
+
+
+def forked(run: Callable[[], object], **environment: str) -> BaseProcess:
+    """Start something in a process of its own, whose exit code is the command's; what it says goes to run.log.
+
+    Args:
+        run: What to start.
+        **environment: Variables of that process.
+    """
+
+    def child() -> None:
+        os.environ.update(environment)
+        # read from the environment when Lightning was imported, which was before the fork
+        rank_zero_only.rank = int(environment.get("LOCAL_RANK", "0"))  # type: ignore[attr-defined]
+        with (
+            Path("run.log").open("a", buffering=1, encoding="utf-8") as log,
+            contextlib.redirect_stdout(log),
+            contextlib.redirect_stderr(log),
+        ):
+            os.dup2(log.fileno(), 2)
+            run()
+
+    process = FORK.Process(target=child)
+    process.start()
+    return process
+
+
+def finish(process: BaseProcess) -> int:
+    """Wait for a process and return its exit code; one that hangs is ended."""
+    process.join(120)
+    hangs = process.exitcode is None
+    if hangs:
+        process.kill()
+        process.join()
+    assert not hangs, f"the run hangs: {said()}"
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def said() -> str:
+    """What all processes have said so far."""
+    return Path("run.log").read_text(encoding="utf-8")
+
+
+def command(words: Sequence[str], *callbacks: Callback) -> Callable[[], None]:
+    """What runs a command line, with further callbacks in front."""
+
+    def start() -> None:
+        built = build(list(words))
+        built.trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]
+        built.start()
+
+    return start
+
+
+def finish_pair(run: Callable[[], object], name: str) -> list[int]:
+    """Start something as the two processes of one run, as a launcher would, and return their exit codes.
+
+    Args:
+        run: What both start.
+        name: Of the run.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "STRATOSCOPE_RUN": name}
+    processes = [forked(run, **shared, LOCAL_RANK=str(rank)) for rank in range(2)]
+    return [finish(process) for process in processes]
