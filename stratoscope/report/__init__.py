@@ -1,5 +1,5 @@
 """The report of an experiment: one page, with the pictures and tables beside it as files."""
 
-from stratoscope.report.report import report, write_report
+from stratoscope.report.writing import report, write_report
 
 __all__ = ["report", "write_report"]
