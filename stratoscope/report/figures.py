@@ -62,7 +62,7 @@ def _finish(axis: "Axes", figure: Figure, any_rows: bool) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
     if any_rows:
-        axis.legend(fontsize="small", frameon=False)
+        axis.legend(fontsize="small", frameon=False, title=figure.lines)
     else:
         axis.text(0.5, 0.5, "no runs yet", ha="center", transform=axis.transAxes)
 
