@@ -1,6 +1,7 @@
 """How long runs will take, from a few steps of each network."""
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from itertools import islice
@@ -8,6 +9,7 @@ from itertools import islice
 import torch
 from torch.nn.functional import cross_entropy
 
+from stratoscope.datamodules.image_data import EVALUATION_BATCH
 from stratoscope.experiments.grid import PlannedRun
 from stratoscope.refusal import Refused
 
@@ -72,8 +74,11 @@ def _seconds(words: Sequence[str]) -> float:
         took.append(time.perf_counter() - began)
     step = min(took[1:] or took)
     steps = min(len(loader), _limit(trainer.limit_train_batches, len(loader)))
-    tests = sum(len(part) for name, part in data.sets.items() if name != "train") / data.batch_size
-    evaluation = min(tests, _limit(trainer.limit_val_batches, int(tests) + 1)) / (trainer.check_val_every_n_epoch or 1)
+    images = 0.0
+    for name, part in data.sets.items():
+        blocks = math.ceil(len(part) / EVALUATION_BATCH)
+        images += min(len(part), _limit(trainer.limit_val_batches, blocks) * EVALUATION_BATCH) * (name != "train")
+    evaluation = images / data.batch_size / (trainer.check_val_every_n_epoch or 1)
     del command
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
