@@ -58,6 +58,9 @@ class ExactResume(Callback):
         elif trainer.training:
             logged = trainer._logger_connector.metrics["log"]
             state["logged"] = {name: float(value) for name, value in logged.items()}
+            if logged and "step" not in logged:  # Lightning will file them under the last step that was taken
+                step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
+                state["logged"] = {"epoch": trainer.current_epoch, **state["logged"], "step": step}
         checkpoint["exact_resume"] = state
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
