@@ -216,10 +216,11 @@ class ImageDataModule(LightningDataModule, ABC):
         return {name: _content_hash(data.data) for name, data in self._sets.items()}
 
     def train_dataloader(self) -> ImageLoader:
-        """Batches in the order, and with the augmentation, of (seed, epoch)."""
+        """Batches in the order, and with the augmentation, of (seed, epoch); overfit_batches: of the first epoch."""
         data, device = self._sets["train"], self._device()
         seed = self.seed if self.seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        batches = ShuffledBatches(len(data), self.batch_size, seed, *self._place(), device)
+        same = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
+        batches = ShuffledBatches(len(data), self.batch_size, seed, *self._place(), device, same)
         return ImageLoader(data, device, seed, batch_sampler=batches)
 
     def val_dataloader(self) -> ImageLoader | list[ImageLoader]:

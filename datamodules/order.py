@@ -29,20 +29,28 @@ class ShuffledBatches(Sampler[Tensor]):
         rank: This process.
         ranks: Number of processes.
         device: Where the indices are given out.
+        same: Whether all epochs have the order of the first.
     """
 
     def __init__(
-        self, size: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1, device: torch.device = CPU
+        self,
+        size: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        device: torch.device = CPU,
+        same: bool = False,
     ) -> None:
         if batch_size % ranks:
             raise ValueError(f"batch_size must be a multiple of the number of devices ({ranks}), got {batch_size}")
         self.size, self.batch_size, self.seed, self.rank, self.ranks = size, batch_size, seed, rank, ranks
-        self.epoch, self.skip, self.device = 0, 0, device
+        self.epoch, self.skip, self.device, self.same = 0, 0, device, same
         self.sampler = self  # Lightning announces the epoch to `batch_sampler.sampler`
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch whose order the next iteration gives."""
-        self.epoch = epoch
+        self.epoch = 0 if self.same else epoch
 
     def __iter__(self) -> Iterator[Tensor]:
         # A generator: nothing is read before the first batch is asked for, as Lightning may call iter() early.

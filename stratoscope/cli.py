@@ -20,7 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.trainer.states import TrainerStatus
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import CombinedLoader, rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import stratoscope
@@ -239,8 +239,7 @@ class Command(LightningCLI):
             train.read(two, draws(data.augmentations, 0, 0, len(two)))
         except ValueError as error:
             raise Refused(f"--data.augmentation {', '.join(names)}: {error}") from error
-        data.train_dataloader()
-        data.val_dataloader()
+        self._check_limits()
         one_left = self.subcommand == "fit" and len(train) % data.batch_size == 1
         if one_left and any(isinstance(module, torch.nn.BatchNorm1d) for module in self.model.modules()):
             raise Refused(
@@ -253,6 +252,23 @@ class Command(LightningCLI):
         test = data.sets["test"]
         image: torch.Tensor = test.__getitems__(range(min(2, len(test)))).image
         return image
+
+    def _check_limits(self) -> None:
+        """Make the loaders of this command.
+
+        Raises:
+            Refused: If there is a share of their batches asked for that is less than one.
+        """
+        parts = {"fit": ("train", "val"), "validate": ("val",)}.get(str(self.subcommand), (str(self.subcommand),))
+        for part in parts:
+            loaders = CombinedLoader(getattr(self.datamodule, f"{part}_dataloader")()).flattened
+            name = "overfit_batches" if self.trainer.overfit_batches and len(parts) > 1 else f"limit_{part}_batches"  # type: ignore[attr-defined]
+            limit = getattr(self.trainer, f"limit_{part}_batches")
+            fewest = min(map(len, loaders))
+            if isinstance(limit, float) and limit > 0 and int(limit * fewest) < 1:
+                raise Refused(
+                    f"--trainer.{name} {limit:g} of {fewest} {part} batches is none; give a number of batches"
+                )
 
     def _check_network(self, image: torch.Tensor) -> None:
         """Run the network on two images, and make its optimiser.
