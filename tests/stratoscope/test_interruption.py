@@ -338,6 +338,20 @@ def test_slurm_runs_the_job_again(
     assert asked.read_text() == f"requeue {job}\n" if job else not asked.exists()
 
 
+@pytest.mark.usefixtures("_beside_whole")
+def test_a_job_is_queued_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it was asked to make room, and not by its end; and it ends like an uninterrupted one."""
+    fake_scontrol(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=os.pathsep)
+    for name, value in {"JOB_ID": "19", "ARRAY_JOB_ID": "18", "ARRAY_TASK_ID": "3"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    line = f"{FIT} --run queued"
+    assert finish(forked(command(line, At("on_train_batch_start", 1, 2, signal.SIGUSR1)))) == 128 + signal.SIGUSR1
+    assert finish(forked(command(line))) == 0, Path("run.log").read_text()
+    assert (tmp_path / "asked").read_text() == "requeue 18_3\n"
+    assert_same_run("whole", "queued")
+
+
 def test_a_failing_scontrol_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -432,6 +446,40 @@ def test_a_process_elsewhere_counts_as_dead_after_a_minute(tmp_path: Path) -> No
     os.utime(lock, (time.time() - 61, time.time() - 61))
     RunLock(tmp_path).release()
     assert not lock.exists()
+
+
+def test_a_lock_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For those who cannot see its process."""
+    monkeypatch.setattr("stratoscope.run_lock.BEAT", 0.05)
+    lock = RunLock(tmp_path)
+    os.utime(tmp_path / "lock", (0, 0))
+    for _ in range(200):
+        if (tmp_path / "lock").stat().st_mtime:
+            break
+        time.sleep(0.05)
+    assert time.time() - (tmp_path / "lock").stat().st_mtime < 60
+    lock.release()
+
+
+class KilledWhileWriting(Callback):
+    """Kills this process when the first file of the second epoch's checkpoint is to reach the disk."""
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """The bytes are in a file by then, under another name than the checkpoint's."""
+        if trainer.current_epoch == 1:
+            os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+
+
+@pytest.mark.usefixtures("_beside_whole")
+def test_a_run_killed_while_it_writes_a_checkpoint_goes_on() -> None:
+    """From the one before; what was half written is never read, and cleared away."""
+    line = f"{FIT} --run torn"
+    assert finish(forked(command(line, KilledWhileWriting()))) == -signal.SIGKILL
+    assert list(Path("runs/torn/checkpoints").glob(".*.part"))
+    assert load_checkpoint("runs/torn/checkpoints/last.ckpt")["global_step"] == STEPS
+    assert finish(forked(command(line))) == 0, Path("run.log").read_text()
+    assert not list(Path("runs/torn/checkpoints").glob(".*"))
+    assert_same_run("whole", "torn")
 
 
 class Spoilt(Callback):
