@@ -54,16 +54,21 @@ def reproduce(words: Sequence[str]) -> int:
         if word.startswith("--") and not word.startswith(("--data", "--trainer", "--model", "--threads", "--seed")):
             raise Refused(f"reproduce: no option {word}; those of fit, such as --data.root, go to every run")
     experiment = read_experiment(asked.name)
-    runs = planned_runs(experiment, asked.scale, asked.runs)
+    runs = whole = planned_runs(experiment, asked.scale, asked.runs)
+    for choice in asked.only:
+        runs = _chosen(experiment, runs, choice)
+    if not runs:
+        raise Refused(f"reproduce: no run is left of {len(whole)}")
     more = [*([] if "--threads" in more else ["--threads", "1"]), *(_wandb(experiment) if asked.wandb else []), *more]
     if asked.dry_run:
         _print_plan(experiment, asked.scale, runs, more, asked.jobs)
         return 0
     if asked.task is not None:
         return _task(runs, asked.task, more)
-    _write_plan(experiment, asked.name, asked.scale, runs)
+    _write_plan(experiment, asked.name, asked.scale, whole)
     if asked.slurm or asked.slurm_template:
-        same = [asked.name, "--scale", asked.scale, "--runs", asked.runs, *more]
+        only = [word for choice in asked.only for word in ("--only", choice)]
+        same = [asked.name, "--scale", asked.scale, "--runs", asked.runs, *only, *more]
         template = Path(asked.slurm_template) if asked.slurm_template else None
         report = ["report", str(runs[0].folder)]
         print("\n".join(submit(experiment, runs, ["reproduce", *same, "--task"], report, template)))
@@ -108,6 +113,8 @@ def _parser() -> Parser:
     )
     parser.add_argument("name", nargs="?", help="<paper>/<figure>, or a file of your own")
     parser.add_argument("--scale", default=FULL, help="a smaller version of the experiment")
+    only = "AXIS=LABEL,...: only these runs, and those that they start from; may be given for several axes"
+    parser.add_argument("--only", action="append", default=[], help=only)
     parser.add_argument("--runs", default="runs", help="folder of all runs")
     jobs = "runs at a time on this machine; by default one for each core, or one on a GPU"
     parser.add_argument("--jobs", type=_count, default=_jobs(), help=jobs)
@@ -117,6 +124,24 @@ def _parser() -> Parser:
     parser.add_argument("--slurm_template", help="a job script of your own, like configs/slurm/array.sbatch")
     parser.add_argument("--task", type=int, help="run only this one, in this process (for array jobs)")
     return parser
+
+
+def _chosen(experiment: Experiment, runs: Sequence[PlannedRun], choice: str) -> list[PlannedRun]:
+    """The runs with some labels of an axis, and those that they start from.
+
+    Raises:
+        Refused: If there is no such axis or label.
+    """
+    axis, _, labels = choice.partition("=")
+    known = {str(label) for label in experiment.axes.get(axis, [])}
+    wanted = set(labels.split(","))
+    if unknown := wanted - known:
+        there = f"{axis} has {', '.join(sorted(known))}" if known else f"axes are {', '.join(experiment.axes)}"
+        raise Refused(f"--only {choice}: no {', '.join(sorted(unknown)) or 'labels'}; {there}")
+    names = {run.name for run in runs if str(run.labels[axis]) in wanted}
+    for run in reversed(runs):  # those that others start from come first
+        names |= set(run.needs) if run.name in names else set()
+    return [run for run in runs if run.name in names]
 
 
 def _count(text: str) -> int:
