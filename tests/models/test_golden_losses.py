@@ -62,7 +62,8 @@ SMALLEST: Mapping[str, dict[str, Any]] = {
     "WideResNet": {"depth": 10},
 }
 EXACT = ("AlexNet", "MLP", "MNISTConvNet", "NeelakantanMLP", "SkipMLP", "SmallAlexNet", "UrbanConvNet")
-LARGE = ("AlexNet", "KeskarC2", "ResNet")
+LARGE = ("AlexNet", "KeskarC1", "KeskarC2", "ResNet", "SmallInception", "VGG")
+OF_ZHANG = ("PartialLabels", "RandomLabels", "ShuffledPixels", "RandomPixels", "GaussianPixels")
 
 
 class Losses(Callback):
@@ -127,8 +128,19 @@ def test_networks_learn_as_ever(network: type[Classifier]) -> None:
     assert_golden(network, RandomLabels(), data)
 
 
-@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: type(corruption).__name__)
-@pytest.mark.parametrize("network", [MLP, SmallAlexNet])
+@pytest.mark.parametrize(
+    ("network", "corruption"),
+    [
+        pytest.param(
+            network,
+            corruption,
+            id=f"{network.__name__}-{type(corruption).__name__}",
+            marks=[pytest.mark.slow] if network is SmallAlexNet and type(corruption).__name__ not in OF_ZHANG else [],
+        )
+        for network in (MLP, SmallAlexNet)
+        for corruption in CORRUPTIONS
+    ],
+)
 def test_corruptions_are_learnt_as_ever(network: type[Classifier], corruption: Corruption) -> None:
     """Both networks of the experiments, on every corruption of any data set."""
     data = data_for(network, corruption)
