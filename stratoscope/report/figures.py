@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stratoscope.callbacks.heat_map import Cell, HeatMap
+from stratoscope.callbacks.probe_table import shared_prefix
 from stratoscope.experiments.quantities import Estimate, Result, compared, course, drawn, in_unit, layers
 from stratoscope.experiments.specification import SEED, Experiment, Figure, Quantity
 
@@ -88,6 +89,7 @@ def _curves(
             found = course(one.record, quantity) if one.record else {}
             seed = one.planned.labels.get(SEED)
             rows += [{"line": name, SEED: seed, "epoch": at, figure.quantity: value} for at, value in found.items()]
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("epochs")
     axis.set_ylabel(_with_unit(figure.quantity, quantity.unit))
     return rows
@@ -154,7 +156,8 @@ def _profile(
                 {"line": name, "state": state, "layer": layer, figure.quantity: mean}
                 for layer, mean in zip(shown, means, strict=True)
             ]
-    axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    prefix = shared_prefix(names)
+    axis.set_xticks(range(len(names)), [name.removeprefix(prefix) for name in names], rotation=45, ha="right")
     axis.set_ylabel(_with_unit(figure.quantity, quantity.unit))
     return rows
 
