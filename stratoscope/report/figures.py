@@ -72,6 +72,8 @@ def _curves(
     axis: "Axes", experiment: Experiment, figure: Figure, _: Sequence[Result], groups: dict[str, list[Result]]
 ) -> list[Row]:
     """A metric over epochs: the mean over seeds, and in a lighter shade from the smallest to the largest."""
+    from matplotlib.ticker import MaxNLocator
+
     quantity, rows = experiment.quantities[figure.quantity], []
     for number, (name, group) in enumerate(groups.items()):
         courses = [course(one.record, quantity) for one in group if one.record]
@@ -89,7 +91,7 @@ def _curves(
             found = course(one.record, quantity) if one.record else {}
             seed = one.planned.labels.get(SEED)
             rows += [{"line": name, SEED: seed, "epoch": at, figure.quantity: value} for at, value in found.items()]
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("epochs")
     axis.set_ylabel(_with_unit(figure.quantity, quantity.unit))
     return rows
