@@ -86,7 +86,9 @@ def layers(record: RunRecord, quantity: Quantity) -> dict[int, dict[str, float]]
     found: dict[int, dict[str, float]] = {}
     for row in record.probes:
         if (row["labels"], row["split"]) == (labels, split) and row.get("chosen") in {True, "True", None}:
-            if row["accuracy"] is not None and (not wanted or {row["layer"], row["layer"].removeprefix("network.")} & set(wanted)):
+            if row["accuracy"] is not None and (
+                not wanted or {row["layer"], row["layer"].removeprefix("network.")} & set(wanted)
+            ):
                 found.setdefault(int(row["epoch"]), {})[str(row["layer"])] = float(row["accuracy"])
     return dict(sorted(found.items()))
 

@@ -1,0 +1,70 @@
+"""How many times faster an experiment's runs are done several at a time than one after the other.
+
+    python scripts/bench/launch.py [--runs 4] [--jobs 2] [--epochs 30] [--blocks 7]
+
+Runs of a perceptron on digits, one thread each, started by the launcher of `stratoscope reproduce`; wall-clock time, so
+the machine must have nothing else to do. On a GPU: --jobs 4 --data FOLDER (SmallAlexNet on CIFAR-10).
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from ratios import compare, table
+
+from stratoscope.experiments.grid import PlannedRun
+from stratoscope.experiments.launcher import FINISHED, Launcher
+
+
+def launch(options: dict[str, Any], runs: int, jobs: int) -> None:
+    """Do some runs, so many at a time.
+
+    Raises:
+        SystemExit: If one does not finish.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        plan = [PlannedRun({"seed": i}, {**options, "seed_everything": i}, Path(folder), str(i)) for i in range(runs)]
+        ended = Launcher(jobs, ["--threads", "1"], lambda line: None).run(plan)
+        if set(ended.values()) != {FINISHED}:
+            raise SystemExit(f"not all runs have finished: {ended}")
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=4)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--blocks", type=int, default=7)
+    parser.add_argument("--data", help="folder of CIFAR-10")
+    asked = parser.parse_args()
+    options: dict[str, Any] = {
+        "data": "Digits",
+        "model": "MLP",
+        "model.width": 1024,
+        "trainer.max_epochs": asked.epochs,
+    }
+    if asked.data:
+        options |= {"data": "CIFAR10", "data.root": asked.data, "model": "SmallAlexNet"}
+        del options["model.width"]
+
+    def in_order() -> None:
+        launch(options, asked.runs, 1)
+
+    def together() -> None:
+        launch(options, asked.runs, asked.jobs)
+
+    wanted = 2.0 if torch.accelerator.is_available() else 1.5
+    what = f"{asked.runs} runs in order / {asked.jobs} at a time"
+    print(table([compare(in_order, together, asked.blocks, time.perf_counter).of(what, wanted, asked.runs)]))
+    print(
+        f"{asked.epochs} epochs each; torch {torch.__version__}; {os.cpu_count()} cores; {time.strftime('%Y-%m-%d')}."
+    )
+
+
+if __name__ == "__main__":
+    main()
