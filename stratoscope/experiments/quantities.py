@@ -85,11 +85,11 @@ def layers(record: RunRecord, quantity: Quantity) -> dict[int, dict[str, float]]
     labels, split, *wanted = quantity.probe.split()
     found: dict[int, dict[str, float]] = {}
     for row in record.probes:
-        if (row["labels"], row["split"]) == (labels, split) and row.get("chosen") in {True, "True", None}:
-            if row["accuracy"] is not None and (
-                not wanted or {row["layer"], row["layer"].removeprefix("network.")} & set(wanted)
-            ):
-                found.setdefault(int(row["epoch"]), {})[str(row["layer"])] = float(row["accuracy"])
+        if (row["labels"], row["split"]) != (labels, split) or not row["chosen"] or row["accuracy"] is None:
+            continue
+        layer = str(row["layer"])
+        if not wanted or {layer, layer.removeprefix("network.")} & set(wanted):
+            found.setdefault(int(row["epoch"]), {})[layer] = float(row["accuracy"])
     return dict(sorted(found.items()))
 
 
