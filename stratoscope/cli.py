@@ -17,7 +17,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import CombinedLoader, rank_zero_only
@@ -51,7 +51,9 @@ from stratoscope.refusal import Refused, one_line
 from stratoscope.report import report
 from stratoscope.results_commands import COMMANDS, look
 from stratoscope.run_directory import RunDirectory, different
-from stratoscope.wandb_setup import prepare_wandb
+from stratoscope.short_config import short_config
+from stratoscope.wandb_mirror import WandbMirror
+from stratoscope.wandb_setup import prepare_wandb, tags_of, wandb_finished
 
 RECORDED = ("seed_everything", "threads", "trainer", "model", "data")  # what makes a run what it is
 
@@ -136,7 +138,7 @@ class Command(LightningCLI):
         self.notes: list[str] = []
         if self.subcommand == "fit":
             self._find_checkpoint(config)
-        self.notes += prepare_wandb(_as_list(config.trainer.logger), self.directory)
+        self.notes += prepare_wandb(_as_list(config.trainer.logger), self.directory, tags_of(config))
 
     def _find_checkpoint(self, config: Namespace) -> None:
         """Go on from the run's own last checkpoint, or from one that fits what is asked for.
@@ -173,6 +175,8 @@ class Command(LightningCLI):
             callbacks.insert(0, ExactResume(int(self._get(self.config_init, "seed_everything") or 0)))
         if self.subcommand == "predict" and isinstance(self.model, Classifier):
             callbacks.append(Predictions())
+        if any(isinstance(logger, WandbLogger) for logger in _as_list(config.logger)):
+            callbacks.append(WandbMirror(self.directory.path, short_config(self.record)))
         bar = config.enable_progress_bar is not False and sys.stderr.isatty()
         if bar and not any(isinstance(callback, ProgressBar) for callback in callbacks):
             callbacks.append(TQDMProgressBar())  # beside Rich's there can be no second bar, for the probes
@@ -289,6 +293,7 @@ class Command(LightningCLI):
             raise Refused(f"--model.classes: the network has {logits.shape[1]} logits, the data {classes} classes")
         self.model.configure_optimizers()
 
+    @wandb_finished()
     def start(self) -> None:
         """Make the run directory and run."""
         subcommand = str(self.subcommand)

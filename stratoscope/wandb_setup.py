@@ -1,8 +1,12 @@
-"""W&B as a mirror of the run directory, which never stops a run for want of a key."""
+"""W&B as a mirror of the run directory, which never stops a run for want of a key, nor holds up its end."""
 
 import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from netrc import NetrcParseError, netrc
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,14 +15,20 @@ from jsonargparse import Namespace
 from stratoscope.run_directory import RunDirectory
 
 PATIENCE = 3  # seconds for the server to answer
+LAST_PATIENCE = 8  # seconds for it to take the rest at the end of a run
+UPLOAD_PATIENCE = 600  # where that may be checkpoints
+TAG = 64  # characters, at most
 
 
-def prepare_wandb(loggers: list[Any], directory: RunDirectory) -> list[str]:
-    """Give W&B the run's name and directory; without an API key or a server it writes offline, and the user is told.
+def prepare_wandb(loggers: list[Any], directory: RunDirectory, tags: Sequence[str] = ()) -> list[str]:
+    """Give W&B what the user has not: the run's name, directory, tags, and the time it may take at the end.
+
+    Without an API key or a server it writes offline.
 
     Args:
         loggers: The trainer's loggers, as parsed; those of W&B are changed in place.
         directory: The run directory.
+        tags: What to find the run by.
 
     Returns:
         Lines for the user.
@@ -32,7 +42,11 @@ def prepare_wandb(loggers: list[Any], directory: RunDirectory) -> list[str]:
             given.save_dir = str(directory.path)
         given.id = given.id or _id(directory)
         given.name = given.name or directory.path.name
-        given.project = "stratoscope" if given.project in {None, "lightning_logs"} else given.project
+        given.tags = given.get("tags") or [tag[:TAG] for tag in tags]
+        project = os.environ.get("WANDB_PROJECT", "stratoscope")
+        given.project = project if given.project in {None, "lightning_logs"} else given.project
+        os.environ.setdefault("WANDB_FINISH_TIMEOUT", str(UPLOAD_PATIENCE if given.log_model else LAST_PATIENCE))
+        os.environ.setdefault("WANDB_FINISH_TIMEOUT_RAISES", "true")
         if not given.offline and os.environ.get("WANDB_MODE", "online") == "online":
             reason = "" if reachable() else f"cannot reach {server()}"
             reason = reason if has_key() else "has no API key here"
@@ -41,6 +55,55 @@ def prepare_wandb(loggers: list[Any], directory: RunDirectory) -> list[str]:
                 where = f"{directory.path}/wandb/offline-run-*"
                 notes.append(f"W&B {reason} and writes offline; later: wandb sync {where}")
     return notes
+
+
+def tags_of(config: Namespace) -> list[str]:
+    """The names of a run's network and of the corruptions of its data.
+
+    Args:
+        config: The parsed options of a command.
+    """
+    data = config.get("data")
+    given = data.init_args.get("corruption") if data and "init_args" in data else None
+    corruptions = [] if given is None else given if isinstance(given, list) else [given]
+    parts = [*([config.model] if config.get("model") else []), *corruptions]
+    names = [str(part.class_path).rpartition(".")[2] for part in parts if hasattr(part, "class_path")]
+    return list(dict.fromkeys(names if corruptions else [*names, "uncorrupted"]))
+
+
+def group_of(experiment: str, scale: str) -> str:
+    """W&B's group of all runs of an experiment.
+
+    Args:
+        experiment: Its name.
+        scale: Its scale.
+    """
+    return f"{experiment}/{scale}"
+
+
+@contextmanager
+def wandb_finished() -> Iterator[None]:
+    """End this process's W&B run, if there is one, after the run itself, however that ended.
+
+    What the server does not take in time stays in the run directory, and the user is told.
+
+    Raises:
+        SystemExit: As the run did.
+    """
+    code: Any = 1
+    try:
+        yield
+        code = 0
+    except SystemExit as stop:
+        code = stop.code
+        raise
+    finally:
+        if (run := getattr(sys.modules.get("wandb"), "run", None)) is not None:
+            folder = Path(os.path.relpath(run.dir)).parent
+            try:
+                run.finish(exit_code=code)
+            except Exception:  # also when W&B's own process has died; the run is over and well
+                print(f"W&B has not taken everything; later: wandb sync {folder}", flush=True)
 
 
 def _id(directory: RunDirectory) -> str | None:

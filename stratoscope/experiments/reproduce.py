@@ -18,6 +18,7 @@ from stratoscope.experiments.launcher import FINISHED, INTERRUPTED, Launcher
 from stratoscope.experiments.slurm import submit
 from stratoscope.experiments.specification import FULL, Experiment, experiment_names, read_experiment
 from stratoscope.refusal import Refused
+from stratoscope.wandb_setup import group_of
 
 PLAN = "experiment.json"
 
@@ -59,7 +60,8 @@ def reproduce(words: Sequence[str]) -> int:
         runs = _chosen(experiment, runs, choice)
     if not runs:
         raise Refused(f"reproduce: no run is left of {len(whole)}")
-    more = [*([] if "--threads" in more else ["--threads", "1"]), *(_wandb(experiment) if asked.wandb else []), *more]
+    logger = _wandb(experiment, asked.scale) if asked.wandb else []
+    more = [*([] if "--threads" in more else ["--threads", "1"]), *logger, *more]
     if asked.dry_run:
         _print_plan(experiment, asked.scale, runs, more, asked.jobs)
         return 0
@@ -166,8 +168,10 @@ def _listed() -> list[str]:
     return lines
 
 
-def _wandb(experiment: Experiment) -> list[str]:
-    return ["--trainer.logger", "WandbLogger", "--trainer.logger.group", experiment.name]
+def _wandb(experiment: Experiment, scale: str) -> list[str]:
+    options = {"group": group_of(experiment.name, scale), "job_type": scale}
+    words = [word for name, value in options.items() for word in (f"--trainer.logger.{name}", value)]
+    return ["--trainer.logger", "WandbLogger", *words]
 
 
 def _task(runs: Sequence[PlannedRun], number: int, more: Sequence[str]) -> int:

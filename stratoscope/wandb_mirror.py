@@ -1,0 +1,85 @@
+"""What W&B is told beside the numbers: the axis, the config, and at the end the summary and the table of all probes."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from stratoscope.callbacks.probe_table import COLUMNS, ProbeTable
+from stratoscope.metrics_file import MetricsFile
+from stratoscope.run_record import RunRecord, load_run
+
+
+class WandbMirror(Callback):
+    """Makes `epoch` the abscissa of everything, and passes on what the run directory says when the run has ended.
+
+    Args:
+        folder: The run directory.
+        config: The run's config under its short keys.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder = folder
+        self.config = {name: value for name, value in config.items() if not name.startswith("trainer.logger")}
+
+    @rank_zero_only
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Tell axis and config."""
+        for run in _runs(trainer):
+            run.define_metric("epoch")
+            run.define_metric("*", step_metric="epoch", step_sync=True)
+            # a sweep has set its own already, and lets nobody change them
+            run.config.update({name: value for name, value in self.config.items() if name not in run.config})
+
+    @rank_zero_only
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Tell summary and table."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.finalize("success")
+        record = load_run(self.folder)
+        for run in _runs(trainer):
+            if record.probes:
+                import wandb
+
+                columns: list[str | int] = [*COLUMNS]
+                rows = [[row[name] for name in COLUMNS] for row in record.probes]
+                epoch = max(row["epoch"] for row in record.probes)
+                run.log({"probes": wandb.Table(columns=columns, data=rows), "epoch": epoch})
+            run.summary.update(summary(record))
+
+
+def summary(record: RunRecord) -> dict[str, float | int | str]:
+    """What a run came to: final and best accuracy and loss of every set, and the layer that is most separable.
+
+    Args:
+        record: The run.
+
+    Returns:
+        `final/SET/METRIC`, `best/SET/METRIC` and its `.../epoch`; for every label kind `separability/KIND/SET`, the
+        highest accuracy among the layers at the last epoch, and its `.../layer`.
+    """
+    found: dict[str, float | int | str] = {}
+    for name in record.metric_names:
+        part, _, metric = name.rpartition("/")
+        if part.startswith("probe/") or metric not in {"accuracy", "loss"}:
+            continue
+        if (best := record.best(name)) is not None:
+            found[f"final/{name}"] = record.values(name)[-1][1]
+            found[f"best/{name}/epoch"], found[f"best/{name}"] = best
+    table = ProbeTable(record.probes)
+    for kind, split in table.panels():
+        last = max(table.unique("epoch"))
+        cells = [cell for (_, epoch), cell in table.cells(kind, split).items() if epoch == last]
+        fine = [cell for cell in cells if cell["accuracy"] is not None]
+        if fine:
+            cell = max(fine, key=lambda cell: cell["accuracy"])
+            found[f"separability/{kind}/{split}"] = cell["accuracy"]
+            found[f"separability/{kind}/{split}/layer"] = cell["layer"]
+    return found
+
+
+def _runs(trainer: Trainer) -> list[Any]:
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
