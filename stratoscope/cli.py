@@ -54,6 +54,7 @@ from stratoscope.run_directory import RunDirectory, different
 from stratoscope.short_config import short_config
 from stratoscope.wandb_mirror import WandbMirror
 from stratoscope.wandb_setup import prepare_wandb, tags_of, wandb_finished
+from stratoscope.wandb_workspace import save_workspace
 
 RECORDED = ("seed_everything", "threads", "trainer", "model", "data")  # what makes a run what it is
 
@@ -426,6 +427,9 @@ def main(args: Sequence[str] | None = None) -> None:
             return
         if words[:1] == ["report"]:
             raise SystemExit(report(words[1:]))
+        if words[:1] == ["workspace"]:
+            print(save_workspace(words[1:]))
+            return
         if words[:1] == ["reproduce"]:
             raise SystemExit(reproduce(words[1:]))
         if words[:1] == ["resume"]:

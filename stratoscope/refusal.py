@@ -39,7 +39,8 @@ OPTIONS: dict[str, type] = {
     "--trainer.logger": Logger,
 }
 TYPES = {"NoneType": "null", "bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
-OTHERS = ["reproduce", "report", "resume", "ls", "show", "best", "list", "doctor"]  # commands that are not Lightning's
+# commands that are not Lightning's
+OTHERS = ["reproduce", "report", "resume", "ls", "show", "best", "list", "doctor", "workspace"]
 # lines of jsonargparse's tree that say nothing about the input
 FRAME = re.compile(
     r"Subtypes:|Errors:|Given value|Does not validate|Not a valid subclass|Subclass types expect|[Pp]arser key"

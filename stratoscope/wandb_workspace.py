@@ -1,0 +1,120 @@
+"""A W&B workspace that shows what Stratoscope records: learning curves, and probes by layer.
+
+The panels are those of the extra `wandb` (wandb-workspaces); `stratoscope workspace ENTITY/PROJECT` saves them.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from stratoscope.experiments.grid import chosen_scale
+from stratoscope.experiments.specification import FULL, read_experiment
+from stratoscope.refusal import Refused
+from stratoscope.wandb_setup import group_of
+
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Workspace
+
+# heading, and the metrics in it, for a server whose regular expressions may have no look-ahead
+CURVES = {
+    "Accuracy": r"^[^/]+/accuracy$",
+    "Loss": r"^[^/]+/loss$",
+    "Accuracy on corrupted and untouched labels": r"^train/accuracy_(corrupted|untouched)$",
+}
+PROBES = {
+    "Probes: true labels, test set": r"^probe/true_label/test/.+",
+    "Probes: given labels, training set": r"^probe/given_label/train/.+",
+}
+
+
+def workspace(entity: str, project: str, experiment: str = "", scale: str = FULL) -> "Workspace":
+    """Build the workspace; nothing is sent.
+
+    Args:
+        entity: W&B's user or team.
+        project: The project there.
+        experiment: Show the runs of this experiment only.
+        scale: At this scale.
+
+    Raises:
+        Refused: If the extra is not installed.
+    """
+    try:
+        import wandb_workspaces.reports.v2 as reports
+        import wandb_workspaces.workspaces as workspaces
+    except ImportError as error:
+        raise Refused("a workspace needs an extra: pip install 'stratoscope[wandb]'") from error
+
+    def lines(title: str, pattern: str) -> reports.LinePlot:
+        return reports.LinePlot(title=title, x="epoch", metric_regex=pattern, title_x="epoch")
+
+    def section(name: str, panels: list[reports.interface.PanelTypes], columns: int) -> workspaces.Section:
+        layout = workspaces.SectionLayoutSettings(columns=columns, rows=1)
+        axis = workspaces.SectionPanelSettings(x_axis="epoch")
+        return workspaces.Section(name=name, panels=panels, is_open=True, layout_settings=layout, panel_settings=axis)
+
+    pictures = [
+        reports.MediaBrowser(title="Layers x epochs", media_keys=["separability"], num_columns=1),
+        reports.WeavePanelSummaryTable(table_name="probes"),
+    ]
+    sections = [
+        section("Learning curves", [lines(title, pattern) for title, pattern in CURVES.items()], len(CURVES)),
+        *(section(title, [lines("by layer", pattern)], 1) for title, pattern in PROBES.items()),
+        section("Separability", pictures, 2),
+    ]
+    runs = workspaces.RunsetSettings(
+        filters=[workspaces.Metric("Group") == group_of(experiment, scale)] if experiment else [],
+        pinned_columns=["summary:final/test/accuracy", "summary:best/test/accuracy", "config:data.corruption"],
+    )
+    return workspaces.Workspace(
+        entity=entity,
+        project=project,
+        name=f"Stratoscope {group_of(experiment, scale)}" if experiment else "Stratoscope",
+        sections=sections,
+        settings=workspaces.WorkspaceSettings(x_axis="epoch"),
+        runset_settings=runs,
+    )
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the input.
+
+        Raises:
+            Refused: Always.
+        """
+        raise Refused(f"workspace: {message}")
+
+
+def save_workspace(words: Sequence[str]) -> str:
+    """`stratoscope workspace`: save the workspace to W&B.
+
+    Args:
+        words: The command line after `workspace`.
+
+    Returns:
+        Its address.
+
+    Raises:
+        Refused: If the input makes no sense, or W&B does not take it.
+    """
+    parser = Parser(prog="stratoscope workspace", description="Save a W&B workspace that shows what is recorded.")
+    parser.add_argument("project", metavar="ENTITY/PROJECT")
+    parser.add_argument("experiment", nargs="?", default="", help="show the runs of this experiment only")
+    parser.add_argument("--scale", default=FULL, help="at this scale")
+    asked = parser.parse_args(list(words))
+    entity, _, project = asked.project.partition("/")
+    if not entity or not project or "/" in project:
+        raise Refused(f"workspace takes ENTITY/PROJECT, got {asked.project}")
+    name = asked.experiment
+    if name:
+        experiment = read_experiment(name)
+        chosen_scale(experiment, asked.scale)
+        name = experiment.name
+    view = workspace(entity, project, name, asked.scale)
+    try:
+        return str(view.save().url)
+    except Exception as error:
+        raise Refused(f"workspace: W&B did not take it: {' '.join(str(error).split())[:200]}") from error
