@@ -5,11 +5,12 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from stratoscope.callbacks.probe_table import COLUMNS, ProbeTable
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.run_record import RunRecord, load_run
+from stratoscope.wandb_setup import reachable
 
 
 class WandbMirror(Callback):
@@ -41,14 +42,27 @@ class WandbMirror(Callback):
                 logger.finalize("success")
         record = load_run(self.folder)
         for run in _runs(trainer):
-            if record.probes:
-                import wandb
-
-                columns: list[str | int] = [*COLUMNS]
-                rows = [[row[name] for name in COLUMNS] for row in record.probes]
-                epoch = max(row["epoch"] for row in record.probes)
-                run.log({"probes": wandb.Table(columns=columns, data=rows), "epoch": epoch})
             run.summary.update(summary(record))
+            if record.probes and not _log_table(run, record):
+                rank_zero_info(f"W&B has no table of the probes; it is in {self.folder}/probes.csv")
+
+
+def _log_table(run: Any, record: RunRecord) -> bool:
+    """Pass on the table of all probes; whether that went well.
+
+    W&B asks its server before it takes a table, and raises if there is no answer.
+    """
+    import wandb
+
+    if not run.offline and not reachable():
+        return False
+    columns: list[str | int] = [*COLUMNS]
+    table = wandb.Table(columns=columns, data=[[row[name] for name in COLUMNS] for row in record.probes])
+    try:
+        run.log({"probes": table, "epoch": max(row["epoch"] for row in record.probes)})
+    except Exception:  # whatever a mirror cannot do, the run is over and well
+        return False
+    return True
 
 
 def summary(record: RunRecord) -> dict[str, float | int | str]:

@@ -15,7 +15,7 @@ from jsonargparse import Namespace
 from stratoscope.run_directory import RunDirectory
 
 PATIENCE = 3  # seconds for the server to answer
-LAST_PATIENCE = 8  # seconds for it to take the rest at the end of a run
+LAST_PATIENCE = 6  # seconds for it to take the rest at the end of a run
 UPLOAD_PATIENCE = 600  # where that may be checkpoints
 TAG = 64  # characters, at most
 

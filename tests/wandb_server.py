@@ -60,7 +60,7 @@ def wandb_server(silent_after: str = "") -> Iterator[tuple[WandbServer, str]]:
         protocol_version = "HTTP/1.1"
 
         def do_HEAD(self) -> None:
-            self._send({})
+            self._send(state.answer(self.path, str(self.headers["Host"]), {}))
 
         def do_PUT(self) -> None:
             self._body()

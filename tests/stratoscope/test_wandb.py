@@ -17,7 +17,7 @@ from stratoscope.cli import build, main
 from stratoscope.refusal import Refused
 from stratoscope.run_directory import RunDirectory
 from stratoscope.short_config import short_config
-from stratoscope.wandb_setup import prepare_wandb
+from stratoscope.wandb_setup import PATIENCE, prepare_wandb
 from stratoscope.wandb_workspace import CURVES, PROBES, save_workspace, workspace
 from tests.wandb_server import wandb_server
 
@@ -212,7 +212,7 @@ def test_a_server_gets_what_is_recorded(monkeypatch: pytest.MonkeyPatch, capfd: 
 
 
 def test_a_server_that_falls_silent_holds_up_nothing(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The run goes on and finishes; the rest is given up after some seconds, kept, and the user is told how to sync."""
     import wandb
@@ -220,13 +220,14 @@ def test_a_server_that_falls_silent_holds_up_nothing(
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     with wandb_server(silent_after="upsertBucket") as (server, address):
         monkeypatch.setenv("WANDB_BASE_URL", address)
-        main(FIT.split())
-        assert 0 < wandb.setup().settings.finish_timeout <= 10
+        main(PROBED.split())
+        assert 0 < wandb.setup().settings.finish_timeout + PATIENCE < 10
     assert json.loads(Path("runs/one/run.json").read_text())["status"] == "finished"
-    assert len(table("runs/one/metrics.csv")) == 2
+    assert (len(table("runs/one/metrics.csv")), len(table("runs/one/probes.csv"))) == (3, 12)
     assert server.history == []
     (folder,) = Path("runs/one/wandb").glob("run-*")
     assert f"W&B has not taken everything; later: wandb sync {folder}" in capfd.readouterr().out
+    assert "W&B has no table of the probes; it is in runs/one/probes.csv" in caplog.text
     kept = [items(history.item) for history in only("history", records())]
     assert {row["epoch"] for row in kept if "test/accuracy" in row} == {1, 2}
 
