@@ -259,11 +259,11 @@ class Blind(Somebody):
 
 
 FAILING: dict[str, tuple[Callable[[Path], Callback], Callable[[], LightningModule], str, str]] = {
-    "LinearProbes, a solver": (
+    "LinearProbes, a solver": (  # which costs that layer's row of the table only
         lambda folder: FailingSolver(["network.1", "network.4"], measures=[*MEASURES]),
         Somebody,
-        "in the middle",
-        "on_train_start",
+        "",
+        "",
     ),
     "LinearProbes, the network at first": (
         lambda folder: linear(),
@@ -306,6 +306,7 @@ FAILING: dict[str, tuple[Callable[[Path], Callback], Callable[[], LightningModul
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*probes failed")
 @pytest.mark.parametrize("name", FAILING)
 def test_a_hook_that_raises_leaves_everything_as_it_was(name: str, tmp_path: Path) -> None:
     """The same where the work is broken off: by the network, by a solver, by what it is given."""
