@@ -10,6 +10,7 @@ from typing import Any
 
 from stratoscope.experiments.specification import FULL, SEED, Experiment, Options, Scale, Where
 from stratoscope.refusal import Refused
+from stratoscope.refused import nearest
 
 REFERENCE = re.compile(r"\{run:([^}]*)\}")  # in an option: the directory of another run of the experiment
 
@@ -61,7 +62,8 @@ def planned_runs(experiment: Experiment, scale_name: str, runs: str) -> list[Pla
         runs: Folder of all runs.
 
     Raises:
-        Refused: If there is no such scale, or a run starts from one that is not in the plan.
+        Refused: If there is no such scale, nothing to run, two runs of one name, or a run starts from one that is not in
+            the plan, or, by way of others, from itself.
     """
     scale = chosen_scale(experiment, scale_name)
     folder = Path(runs).expanduser() / experiment.name.replace("/", "_") / scale_name
@@ -69,12 +71,17 @@ def planned_runs(experiment: Experiment, scale_name: str, runs: str) -> list[Pla
     for block in experiment.runs:
         for labels in _combinations(experiment, scale, block):
             run = _planned(experiment, scale, labels, folder)
-            found.setdefault(run.name, run)
+            same = found.setdefault(run.name, run)
+            if same.labels != run.labels:
+                both = f"{', '.join(map(str, same.labels.values()))} and {', '.join(map(str, run.labels.values()))}"
+                raise Refused(f"{experiment.name}: {both} would have one directory, {run.name}; change a label")
+    if not found:
+        raise Refused(f"{experiment.name}: there are no runs at scale {scale_name}")
     for run in found.values():
         for name in run.needs:
             if name not in found:
                 raise Refused(f"{experiment.name}: run {run.name} starts from {name}, which is not in the plan")
-    return sorted(found.values(), key=lambda run: _depth(run, found))
+    return sorted(found.values(), key=lambda run: _depth(run, found, (run.name,)))
 
 
 def chosen_scale(experiment: Experiment, name: str) -> Scale:
@@ -108,11 +115,14 @@ def _planned(experiment: Experiment, scale: Scale, labels: dict[str, Any], folde
         _merge(options, experiment.axes[axis][label] or {})
     _merge(options, scale.options)
     for axis, label in labels.items():
-        _merge(options, scale.axes.get(axis, {}).get(label, {}))
+        _merge(options, scale.axes.get(axis, {}).get(label) or {})
     needs: list[str] = []
 
     def referred(match: re.Match[str]) -> str:
-        changed = dict(pair.split("=") for pair in match[1].split(",") if pair)
+        changed = {axis.strip(): label.strip() for axis, _, label in (p.partition("=") for p in match[1].split(","))}
+        for axis in changed:
+            if axis not in labels and match[1]:
+                raise Refused(f"{experiment.name}: {match[0]}: no axis {axis}{nearest(axis, labels)}")
         other = {axis: _label(experiment, axis, changed.get(axis, label)) for axis, label in labels.items()}
         needs.append(run_name(other))
         return str(folder / needs[-1])
@@ -146,8 +156,11 @@ def _filled(value: Any, referred: Any) -> Any:
     return {key: _filled(one, referred) for key, one in value.items()} if isinstance(value, dict) else value
 
 
-def _depth(run: PlannedRun, runs: Mapping[str, PlannedRun]) -> int:
-    return 1 + max((_depth(runs[name], runs) for name in run.needs), default=0)
+def _depth(run: PlannedRun, runs: Mapping[str, PlannedRun], above: tuple[str, ...]) -> int:
+    for name in run.needs:
+        if name in above:
+            raise Refused(f"run {above[0]} starts, by way of {', '.join(above)}, from itself")
+    return 1 + max((_depth(runs[name], runs, (*above, name)) for name in run.needs), default=0)
 
 
 def run_name(labels: Mapping[str, Any]) -> str:

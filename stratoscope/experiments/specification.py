@@ -4,11 +4,13 @@ The file says everything before the first run: which runs, what is read off them
 the bounds that decide on them, and the figures. `docs/experiments.md` explains it by an example.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -228,10 +230,11 @@ def _made(kind: type[Any], content: Any, where: str, **more: Any) -> Any:
     """A dataclass from a mapping, with the dataclasses in it.
 
     Raises:
-        Refused: If a key is unknown or missing.
+        Refused: If a key is unknown or missing, or a value is of another type.
     """
     if not isinstance(content, Mapping):
         raise Refused(f"{where} must have keys and values, got {content!r}")
+    content = {key: value for key, value in content.items() if value is not None}  # a key without a value is not there
     known = {part.name: part for part in fields(kind)}
     for key in content:
         if key not in known or key in more:
@@ -240,6 +243,9 @@ def _made(kind: type[Any], content: Any, where: str, **more: Any) -> Any:
     for name, part in known.items():
         if part.default is MISSING and part.default_factory is MISSING and name not in {**content, **more}:
             raise Refused(f"{where}: {name} is missing")
+    for name, wanted in get_type_hints(kind).items():
+        if name in content and not _fits(content[name], wanted):
+            raise Refused(f"{where}: {name} must be {_told(wanted)}, got {content[name]!r}"[:300])
     inner = {"quantities": Quantity, "figures": Figure, "scales": Scale, "published": Published, "claims": Claim}
     values: dict[str, Any] = {}
     for key, value in content.items():
@@ -247,10 +253,42 @@ def _made(kind: type[Any], content: Any, where: str, **more: Any) -> Any:
         if inside and isinstance(value, Mapping):
             values[key] = {name: _made(inside, one, f"{where}: {key}: {name}") for name, one in value.items()}
         elif inside:
-            values[key] = [_made(inside, one, f"{where}: {key}, entry {i}") for i, one in enumerate(value or [], 1)]
+            values[key] = [_made(inside, one, f"{where}: {key}, entry {i}") for i, one in enumerate(value, 1)]
         else:
             values[key] = value
     return kind(**values, **more)
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether a value is of the type a field has; where options may be, there may be nothing."""
+    origin, inside = get_origin(wanted), get_args(wanted)
+    if wanted is Any:
+        return True
+    if origin is UnionType:
+        return any(_fits(value, one) for one in inside)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            _fits(key, inside[0]) and (_fits(one, inside[1]) or (one is None and inside[1] == Options))
+            for key, one in value.items()
+        )
+    if origin is list:
+        return isinstance(value, list) and all(_fits(one, inside[0]) for one in value)
+    if is_dataclass(wanted):
+        return True  # is looked at when it is made
+    number = isinstance(value, int) and not isinstance(value, bool)
+    return number if wanted is int else number or isinstance(value, float) if wanted is float else type(value) is wanted
+
+
+def _told(wanted: Any) -> str:
+    """A field's type in words."""
+    origin, inside = get_origin(wanted), [one for one in get_args(wanted) if one is not NoneType]
+    if origin is UnionType:
+        return " or ".join(map(_told, inside))
+    if origin is list:
+        return "a list" if inside == [Any] else f"a list of {_told(inside[0])}"
+    if origin is dict or is_dataclass(wanted):
+        return "keys and values" + (f", each of them {_told(inside[1])}" if inside and inside[1] is not Any else "")
+    return {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[wanted]
 
 
 def _check(experiment: Experiment, where: str) -> None:
@@ -261,8 +299,12 @@ def _check(experiment: Experiment, where: str) -> None:
     """
 
     def known(name: Any, names: Any, what: str, place: str) -> None:
-        if name not in names:
-            raise Refused(f"{where}: {place}: no {what} {name!r}; there are {', '.join(map(str, names))}")
+        among = list(names)
+        if name not in among:  # in a list, whatever it is
+            close = get_close_matches(str(name), map(str, among), n=1)
+            there = f"; there are {', '.join(map(str, among))}"
+            meant = next((f"; did you mean {one!r}?" for one in among if str(one) in close), there)
+            raise Refused(f"{where}: {place}: no {what} {name!r}{meant}")
 
     def labels(selection: Where | None, place: str) -> None:
         for axis, chosen in (selection or {}).items():
@@ -279,6 +321,15 @@ def _check(experiment: Experiment, where: str) -> None:
         known(quantity.take, sorted(TAKES), "way to take", f"quantities: {name}")
         if bool(quantity.metric) == bool(quantity.probe):
             raise Refused(f"{where}: quantities: {name} needs either metric or probe")
+        if quantity.probe and len(quantity.probe.split()) < 2:
+            raise Refused(
+                f"{where}: quantities: {name}: probe must be a label kind and a split, such as true_label test"
+            )
+        if quantity.take == "best_layer" and not quantity.probe:
+            raise Refused(f"{where}: quantities: {name}: best_layer needs a probe")
+    for judged in (*experiment.claims, *experiment.published):
+        if judged.quantity in experiment.quantities and experiment.quantities[judged.quantity].take == "best_layer":
+            raise Refused(f"{where}: {judged.quantity} is the name of a layer, which no claim can be about")
     for claim in experiment.claims:
         known(claim.quantity, experiment.quantities, "quantity", f"claims: {claim.text}")
         for selection in (claim.of, claim.minus, claim.over):
@@ -296,8 +347,33 @@ def _check(experiment: Experiment, where: str) -> None:
         for axis in (figure.lines, figure.x):
             if axis:
                 known(axis, experiment.axes, "axis", f"figures: {name}")
+        _check_figure(experiment, name, figure, where)
     for name in experiment.table:
         known(name, experiment.quantities, "quantity", "table")
     for scale_name, scale in experiment.scales.items():
         for axis, chosen in [*scale.axes.items(), *scale.only.items()]:
             labels({axis: list(chosen)}, f"scales: {scale_name}")
+
+
+def _check_figure(experiment: Experiment, name: str, figure: Figure, where: str) -> None:
+    """Look for what would stop the drawing, after all runs.
+
+    Raises:
+        Refused: If there is anything.
+    """
+    place, quantity = f"{where}: figures: {name}", experiment.quantities[figure.quantity]
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise Refused(f"{place}: the name is a file's: it must be letters, digits, '_' and '-'")
+    if figure.kind in {"layers", "profile"} and not quantity.probe:
+        raise Refused(f"{place}: {figure.kind} needs a quantity with a probe, {figure.quantity} has none")
+    if figure.kind != "points":
+        return
+    if not figure.x or quantity.take == "best_layer":
+        raise Refused(f"{place}: points needs {'a quantity that is a number' if figure.x else 'x'}")
+    chosen = figure.of.get(figure.x, "all")
+    labels = list(experiment.axes[figure.x]) if chosen == "all" else chosen if isinstance(chosen, list) else [chosen]
+    for label in labels:
+        try:
+            float(figure.places.get(label, label))
+        except ValueError:
+            raise Refused(f"{place}: {label} is no number, and places does not say where it stands") from None
