@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -83,13 +83,20 @@ class Launcher:
         )
         process.start()
         self._working[slot] = run, process, time.monotonic()
+        if self.signal:  # which has come while the process was made
+            _ask_to_end(process)
 
     def _stop(self, number: int, _frame: object) -> None:
         """Ask all runs to save and end; asked again, to end at once."""
         self.signal = number
         for _, process, _ in self._working.values():
-            if process.pid and process.is_alive():
-                os.kill(process.pid, signal.SIGTERM)
+            _ask_to_end(process)
+
+
+def _ask_to_end(process: ForkServerProcess) -> None:
+    if process.pid and process.is_alive():
+        with suppress(ProcessLookupError):  # it has ended since
+            os.kill(process.pid, signal.SIGTERM)
 
 
 def log_of(run: PlannedRun) -> Path:
