@@ -81,15 +81,19 @@ def submit(
     """
     folder = runs[0].folder
     folder.mkdir(parents=True, exist_ok=True)
-    said, job = [], ""
+    said: list[str] = []
+    jobs: list[str] = []
     for wave, tasks in enumerate(waves(runs)):
         script = folder / f"wave{wave}.sbatch"
         with replacing(script) as part:
             part.write_text(job_script(experiment, folder, tasks, command, file or template()))
-        job = _sbatch(script, ["--dependency", f"afterok:{job}"] if job else [])
-        said.append(f"job {job}: {len(tasks)} runs, {script}")
+        # a wave that can never begin is taken out of the queue, or the report would wait for it for ever
+        after = ["--dependency", f"afterok:{jobs[-1]}", "--kill-on-invalid-dep=yes"] if jobs else []
+        jobs.append(_sbatch(script, after))
+        said.append(f"job {jobs[-1]}: {len(tasks)} runs, {script}")
     words = shlex.join([sys.executable, "-m", "stratoscope", *report])
-    job = _sbatch(None, ["--dependency", f"afterany:{job}", "--wrap", words, "--output", str(folder / "report.out")])
+    after = ["--dependency", f"afterany:{':'.join(jobs)}"]
+    job = _sbatch(None, [*after, "--wrap", words, "--output", str(folder / "report.out")])
     return [*said, f"job {job}: the report"]
 
 
