@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -103,7 +104,8 @@ def read_plan(folder: Path) -> tuple[Experiment, str, list[PlannedRun]]:
     except (OSError, ValueError, KeyError) as error:
         raise Refused(f"report: {folder} has no runs of an experiment (no {PLAN})") from error
     experiment = read_experiment(name)
-    return experiment, scale, planned_runs(experiment, scale, str(folder.parent.parent))
+    runs = planned_runs(experiment, scale, str(folder.parent.parent))
+    return experiment, scale, [replace(run, folder=folder) for run in runs]  # which may have been moved, or be `.`
 
 
 def _parser() -> Parser:
