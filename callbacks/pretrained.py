@@ -1,6 +1,7 @@
 """Training that starts from the weights of another run."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -32,12 +33,16 @@ class Pretrained(Callback):
             module: The network.
 
         Raises:
-            ValueError: If there is no such checkpoint, or its layers are others, or a name to leave is none's.
+            ValueError: If there is no such checkpoint, or it is damaged, or its layers are others, or a name to leave is
+                none's.
         """
         file = Path(self.checkpoint)
         if not file.is_file():
             raise ValueError(f"Pretrained: no file {file}")
-        stored: dict[str, Tensor] = torch.load(file, map_location=module.device, weights_only=True)["state_dict"]
+        try:
+            stored: dict[str, Tensor] = torch.load(file, map_location=module.device, weights_only=True)["state_dict"]
+        except (OSError, EOFError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
+            raise ValueError(f"Pretrained: {file} is no checkpoint, or damaged") from error
         own = module.state_dict()
         for name in self.leave:
             if not any(name in key.split(".") for key in own):

@@ -31,7 +31,7 @@ from stratoscope.arguments import (
     with_configs_first,
     with_configs_found,
 )
-from stratoscope.callbacks import ExactResume, FiniteLoss, HumanUncertainty, LinearProbes, Predictions
+from stratoscope.callbacks import ExactResume, FiniteLoss, HumanUncertainty, LinearProbes, Predictions, Pretrained
 from stratoscope.callbacks.finite_loss import NotFinite
 from stratoscope.callbacks.linear_probes import finished_epochs
 from stratoscope.catalogue import catalogue
@@ -220,6 +220,13 @@ class Command(LightningCLI):
         self.datamodule.setup()
         self.data_hashes = self.datamodule.content_hashes()
         self.directory.check_data(self.data_hashes)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if (
+                isinstance(callback, Pretrained)
+                and self.subcommand == "fit"
+                and not self._get(self.config, "ckpt_path")
+            ):
+                callback.load(self.model)  # now, as it may not fit
         image = self._try_data()
         if isinstance(self.model, Classifier):
             self._check_network(image)
