@@ -1,0 +1,63 @@
+"""Experiments that take seconds, written and run by tests; and results without runs."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stratoscope.experiments.grid import PlannedRun
+from stratoscope.experiments.quantities import Result
+from stratoscope.run_record import RunRecord
+
+TINY = Path(__file__).parent / "stratoscope" / "experiments" / "tiny.yaml"
+# perceptrons on 200 digits, without probes: a second for each run
+OPTIONS: dict[str, Any] = {
+    "data": "Digits",
+    "data.corruption": [{"class_path": "RandomSubset", "init_args": {"n": 200}}],
+    "data.batch_size": 50,
+    "model": "MLP",
+    "model.width": 4,
+    "trainer.max_epochs": 2,
+    "trainer.accelerator": "cpu",
+}
+SMALL: dict[str, Any] = {
+    "title": "Small",
+    "source": "Nobody",
+    "options": OPTIONS,
+    "axes": {"width": {"narrow": {}, "wide": {"model.width": 8}}, "seed": {0: {}, 1: {"seed_everything": 1}}},
+    "runs": [{"width": "all", "seed": "all"}],
+    "quantities": {"error": {"metric": "test/accuracy", "error": True}},
+}
+
+
+def content(base: Mapping[str, Any] = SMALL, **changes: Any) -> dict[str, Any]:
+    """What is in an experiment's file, with other parts; a part that is None is left out."""
+    whole = {**copy.deepcopy(dict(base)), **changes}
+    return {key: value for key, value in whole.items() if value is not None}
+
+
+def written(folder: Path, base: Mapping[str, Any] = SMALL, **changes: Any) -> Path:
+    """The file of an experiment, `folder/small.yaml`.
+
+    Args:
+        folder: Where to write it.
+        base: What is in it.
+        **changes: Parts that are others.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "small.yaml"
+    file.write_text(yaml.safe_dump(content(base, **changes), sort_keys=False))
+    return file
+
+
+def record(metrics: list[dict[str, Any]], probes: list[dict[str, Any]] | None = None) -> RunRecord:
+    """A finished run with these rows in its tables."""
+    return RunRecord(Path("nowhere"), "nowhere", "finished", {}, {}, metrics, probes or [], [])
+
+
+def result(labels: dict[str, Any], *accuracies: float) -> Result:
+    """A finished run with a test accuracy for every epoch, from epoch 0."""
+    rows = [{"epoch": epoch, "step": epoch, "test/accuracy": value} for epoch, value in enumerate(accuracies)]
+    return Result(PlannedRun(labels, {}, Path("nowhere"), "-".join(map(str, labels.values()))), record(rows))
