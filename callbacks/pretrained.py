@@ -33,8 +33,7 @@ class Pretrained(Callback):
             module: The network.
 
         Raises:
-            ValueError: If there is no such checkpoint, or it is damaged, or its layers are others, or a name to leave is
-                none's.
+            ValueError: If the checkpoint is missing, damaged or of other layers, or a name to leave is none's.
         """
         file = Path(self.checkpoint)
         if not file.is_file():

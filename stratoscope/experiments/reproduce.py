@@ -101,7 +101,7 @@ def read_plan(folder: Path) -> tuple[Experiment, str, list[PlannedRun]]:
     try:
         plan = json.loads((folder / PLAN).read_text())
         name, scale = plan["experiment"], plan["scale"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Refused(f"report: {folder} has no runs of an experiment (no {PLAN})") from error
     experiment = read_experiment(name)
     runs = planned_runs(experiment, scale, str(folder.parent.parent))

@@ -327,9 +327,9 @@ def _check(experiment: Experiment, where: str) -> None:
             )
         if quantity.take == "best_layer" and not quantity.probe:
             raise Refused(f"{where}: quantities: {name}: best_layer needs a probe")
-    for judged in (*experiment.claims, *experiment.published):
-        if judged.quantity in experiment.quantities and experiment.quantities[judged.quantity].take == "best_layer":
-            raise Refused(f"{where}: {judged.quantity} is the name of a layer, which no claim can be about")
+    for judged in [one.quantity for one in experiment.claims] + [one.quantity for one in experiment.published]:
+        if judged in experiment.quantities and experiment.quantities[judged].take == "best_layer":
+            raise Refused(f"{where}: {judged} is the name of a layer, which no claim can be about")
     for claim in experiment.claims:
         known(claim.quantity, experiment.quantities, "quantity", f"claims: {claim.text}")
         for selection in (claim.of, claim.minus, claim.over):
