@@ -62,8 +62,8 @@ def planned_runs(experiment: Experiment, scale_name: str, runs: str) -> list[Pla
         runs: Folder of all runs.
 
     Raises:
-        Refused: If there is no such scale, there are no runs or two of one name, or a run starts from itself or from one
-            that is not in the plan.
+        Refused: If there is no such scale, there are no runs or two of one name, or a run starts from itself or from
+            one that is not in the plan.
     """
     scale = chosen_scale(experiment, scale_name)
     folder = Path(runs).expanduser() / experiment.name.replace("/", "_") / scale_name
