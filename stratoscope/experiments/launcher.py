@@ -1,7 +1,9 @@
 """Runs of an experiment, some at a time, each in a process of its own.
 
 One run that fails, however, leaves the others alone; if this process ends, however, the runs are saved and end too.
-Every process comes from one that has imported everything already, which saves seconds for each run.
+Several launchers, on several machines with one file system, share the runs of one experiment: what one of them is at
+work on, the others leave to it. Every process comes from one that has imported everything already, which saves seconds
+for each run.
 """
 
 import multiprocessing
@@ -20,7 +22,7 @@ from stratoscope.experiments.grid import PlannedRun
 from stratoscope.run_lock import holder
 
 FINISHED, FAILED, INTERRUPTED, HELD_BACK = "finished", "failed", "interrupted", "held back"
-PATIENCE = 60  # seconds for the process of an earlier launcher to save its run
+REFUSED = 2  # exit code
 
 
 class Launcher:
@@ -37,7 +39,8 @@ class Launcher:
         self.signal = 0
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["stratoscope.cli"])
-        self._working: dict[int, tuple[PlannedRun, ForkServerProcess, float]] = {}  # by slot
+        self._held: set[str] = set()  # runs of which it was said that others are at work on them
+        self._working: dict[int, tuple[PlannedRun, ForkServerProcess, float, bytes]] = {}  # by slot
 
     def run(self, runs: Sequence[PlannedRun]) -> dict[str, str]:
         """Run them all.
@@ -59,13 +62,17 @@ class Launcher:
                     if self.signal or any(state not in {None, FINISHED} for state in states):
                         waiting.remove(run)
                         ended[run.name] = INTERRUPTED if self.signal else HELD_BACK
-                    elif len(self._working) < self.jobs and all(states):
+                    elif len(self._working) < self.jobs and all(states) and not self._elsewhere(run):
                         waiting.remove(run)
                         self._begin(run, f"{len(runs) - len(waiting)} of {len(runs)}")
-                wait([process.sentinel for _, process, _ in self._working.values()], timeout=1)
-                for slot, (run, process, began) in list(self._working.items()):
+                wait([process.sentinel for _, process, *_ in self._working.values()], timeout=1)
+                for slot, (run, process, began, record) in list(self._working.items()):
                     if not process.is_alive():
                         del self._working[slot]
+                        if process.exitcode == REFUSED and (holder(run.path) or record != _record(run)):
+                            # another launcher was faster
+                            waiting.append(run)
+                            continue
                         ended[run.name] = _state(process.exitcode)
                         seconds = time.monotonic() - began
                         self.say(f"{run.name}: {ended[run.name]} ({seconds:.0f} s){_reason(run, ended[run.name])}")
@@ -74,22 +81,30 @@ class Launcher:
                 signal.signal(number, handler)
         return ended
 
+    def _elsewhere(self, run: PlannedRun) -> bool:
+        """Whether a process of another launcher, here or on another machine, is at work on a run."""
+        if not holder(run.path):
+            return False
+        if run.name not in self._held:
+            self._held.add(run.name)
+            self.say(f"{run.name}: another process is at work on it; it is looked at again when that has ended")
+        return True
+
     def _begin(self, run: PlannedRun, place: str) -> None:
         run.folder.mkdir(parents=True, exist_ok=True)
         self.say(f"{run.name}: begins ({place})")
         slot = next(number for number in range(self.jobs) if number not in self._working)
-        process = self._context.Process(
-            target=_work, args=(run.words(*self.more), str(log_of(run)), str(run.path), slot)
-        )
+        process = self._context.Process(target=_work, args=(run.words(*self.more), str(log_of(run)), slot))
+        record = _record(run)
         process.start()
-        self._working[slot] = run, process, time.monotonic()
+        self._working[slot] = run, process, time.monotonic(), record
         if self.signal:  # which has come while the process was made
             _ask_to_end(process)
 
     def _stop(self, number: int, _frame: object) -> None:
         """Ask all runs to save and end; asked again, to end at once."""
         self.signal = number
-        for _, process, _ in self._working.values():
+        for _, process, *_ in self._working.values():
             _ask_to_end(process)
 
 
@@ -99,12 +114,18 @@ def _ask_to_end(process: ForkServerProcess) -> None:
             os.kill(process.pid, signal.SIGTERM)
 
 
+def _record(run: PlannedRun) -> bytes:
+    """What a run's record says now."""
+    file = run.path / "run.json"
+    return file.read_bytes() if file.is_file() else b""
+
+
 def log_of(run: PlannedRun) -> Path:
     """What a run has said."""
     return run.folder / f"{run.name}.log"
 
 
-def _work(words: list[str], log: str, path: str, slot: int) -> None:
+def _work(words: list[str], log: str, slot: int) -> None:
     """One run, in a process of its own."""
     os.setpgrp()  # the keyboard's interrupt goes to the launcher, which passes it on
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -118,10 +139,6 @@ def _work(words: list[str], log: str, path: str, slot: int) -> None:
 
             if torch.cuda.device_count() > 1:  # which does not initialise CUDA
                 os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
-            for _ in range(PATIENCE):
-                if not holder(Path(path)):
-                    break
-                time.sleep(1)
             sys.argv = ["stratoscope", *words]
             main(words)
 

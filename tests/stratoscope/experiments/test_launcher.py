@@ -106,6 +106,22 @@ def test_a_killed_launcher_goes_on(tmp_path: Path, whole: Path, capsys: pytest.C
     assert "3 of 3 runs finished" in capsys.readouterr().out
 
 
+def test_launchers_share_the_runs(tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second one leaves alone what the first is at work on, does the rest, and waits for the end."""
+    words = [lengths(tmp_path), "--runs", str(tmp_path), "--jobs", "1"]
+    folder = tmp_path / "my_small" / "full"
+    with Path("launcher.log").open("w") as log:
+        command = [sys.executable, "-m", "stratoscope", "reproduce", *words]
+        with subprocess.Popen(command, stdout=log, stderr=log) as first:
+            wait_for_the_long_run(folder)
+            assert reproduce(words) == 0, capsys.readouterr()
+    assert first.returncode == 0, Path("launcher.log").read_text()
+    out = capsys.readouterr().out
+    assert "long: another process is at work on it" in out
+    assert out.index("other: finished") < out.index("long: finished")
+    assert_same_results(folder, whole)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_the_runs(number: int, tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The runs at work are saved, none is begun, the exit code is 143, and the same command goes on."""
