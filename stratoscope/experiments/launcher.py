@@ -66,20 +66,25 @@ class Launcher:
                         waiting.remove(run)
                         self._begin(run, f"{len(runs) - len(waiting)} of {len(runs)}")
                 wait([process.sentinel for _, process, *_ in self._working.values()], timeout=1)
-                for slot, (run, process, began, record) in list(self._working.items()):
-                    if not process.is_alive():
-                        del self._working[slot]
-                        if process.exitcode == REFUSED and (holder(run.path) or record != _record(run)):
-                            # another launcher was faster
-                            waiting.append(run)
-                            continue
-                        ended[run.name] = _state(process.exitcode)
-                        seconds = time.monotonic() - began
-                        self.say(f"{run.name}: {ended[run.name]} ({seconds:.0f} s){_reason(run, ended[run.name])}")
+                self._collect(waiting, ended)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
         return ended
+
+    def _collect(self, waiting: list[PlannedRun], ended: dict[str, str]) -> None:
+        """Note which runs have ended, and how."""
+        for slot, (run, process, began, record) in list(self._working.items()):
+            if process.is_alive():
+                continue
+            del self._working[slot]
+            changed = record != _record(run)
+            if process.exitcode == REFUSED and (changed or holder(run.path)):  # another launcher was faster
+                waiting.append(run)
+                continue
+            state = ended[run.name] = _state(process.exitcode)
+            took = f"{time.monotonic() - began:.0f} s" if changed or state != FINISHED else "before"
+            self.say(f"{run.name}: {state} ({took}){_reason(run, state)}")
 
     def _elsewhere(self, run: PlannedRun) -> bool:
         """Whether a process of another launcher, here or on another machine, is at work on a run."""
