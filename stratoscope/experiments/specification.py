@@ -99,6 +99,8 @@ class Claim:
 class Published:
     """A number of the paper.
 
+    In a file, a whole series can be one entry: instead of `value` it has `along`, an axis, and `values` by its labels.
+
     Attributes:
         quantity: Name of the quantity.
         of: The runs it is about.
@@ -221,9 +223,20 @@ def read_experiment(name: str) -> Experiment:
         content = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Refused(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
+    if isinstance(content, dict) and isinstance(content.get("published"), list):
+        content["published"] = [one for entry in content["published"] for one in _series(entry)]
     experiment: Experiment = _made(Experiment, content, str(file), name="/".join(file.with_suffix("").parts[-2:]))
     _check(experiment, str(file))
     return experiment
+
+
+def _series(entry: Any) -> list[Any]:
+    """The numbers of a series; anything else as it is."""
+    if not isinstance(entry, dict) or not {"along", "values"} <= entry.keys() or not isinstance(entry["values"], dict):
+        return [entry]
+    rest = {key: value for key, value in entry.items() if key not in {"along", "values"}}
+    of = rest.get("of") or {}
+    return [{**rest, "of": {**of, entry["along"]: label}, "value": value} for label, value in entry["values"].items()]
 
 
 def _made(kind: type[Any], content: Any, where: str, **more: Any) -> Any:

@@ -17,6 +17,7 @@ Row = dict[str, Any]
 # Okabe and Ito's colours, told apart by every kind of colour vision, but for the yellow, which is too light for lines
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
 MARKERS = "os^Dv<>P"
+MANY = 25  # points of a line that need no marks
 
 
 def draw(
@@ -75,6 +76,7 @@ def _curves(
     from matplotlib.ticker import MaxNLocator
 
     quantity, rows = experiment.quantities[figure.quantity], []
+    many = any(one.record and one.record.epochs > MANY for group in groups.values() for one in group)
     for number, (name, group) in enumerate(groups.items()):
         courses = [course(one.record, quantity) for one in group if one.record]
         epochs = sorted(set.intersection(*(set(one) for one in courses))) if courses else []
@@ -82,7 +84,7 @@ def _curves(
         means = [sum(at) / len(at) for at in values]
         if not epochs:
             continue
-        style = _style(number) | ({"marker": ""} if len(epochs) > 25 else {})
+        style = _style(number) | ({"marker": ""} if many else {})
         axis.plot(epochs, means, label=name, **style)
         if len(courses) > 1:
             low, high = [min(at) for at in values], [max(at) for at in values]

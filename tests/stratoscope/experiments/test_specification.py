@@ -364,3 +364,13 @@ def test_names_say_what_differs() -> None:
     """A run is named after its labels, in letters that a directory may have."""
     assert run_name({"network": "MLP 1x512", "n": 100, SEED: 0}) == "MLP-1x512__100__0"
     assert run_name({"p": 0.5, "what": "-%-"}) == "0.5__x"
+
+
+def test_a_series_of_published_numbers_is_one_entry(tmp_path: Path) -> None:
+    """It is one number for each label of its axis."""
+    series = {"quantity": "error", "of": {"seed": 0}, "along": "width", "values": {"narrow": 0.5, "wide": 0.25}}
+    experiment = read_experiment(str(written(tmp_path, published=[{**series, "tolerance": 0.1}])))
+    found = [(one.of, one.value, one.tolerance) for one in experiment.published]
+    assert found == [({"seed": 0, "width": "narrow"}, 0.5, 0.1), ({"seed": 0, "width": "wide"}, 0.25, 0.1)]
+    with pytest.raises(Refused, match="no label of width 'broad'"):
+        read_experiment(str(written(tmp_path, published=[{**series, "values": {"broad": 1.0}, "tolerance": 0.1}])))
