@@ -17,7 +17,7 @@ def replacing(file: Path) -> Iterator[Path]:
         A temporary path in the same folder.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")  # several processes may replace one file
     try:
         yield part
         os.replace(part, file)

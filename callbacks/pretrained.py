@@ -1,5 +1,7 @@
 """Training that starts from the weights of another run."""
 
+import hashlib
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -38,8 +40,13 @@ class Pretrained(Callback):
         file = Path(self.checkpoint)
         if not file.is_file():
             raise ValueError(f"Pretrained: no file {file}")
+        content, digests = file.read_bytes(), file.with_name(f"{file.name}.sha256")
+        if digests.is_file() and hashlib.sha256(content).hexdigest() not in digests.read_text().split():
+            raise ValueError(f"Pretrained: {file} is damaged: its SHA-256 is not the one in {digests.name}")
         try:
-            stored: dict[str, Tensor] = torch.load(file, map_location=module.device, weights_only=True)["state_dict"]
+            stored: dict[str, Tensor] = torch.load(BytesIO(content), map_location=module.device, weights_only=True)[
+                "state_dict"
+            ]
         except (OSError, EOFError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
             raise ValueError(f"Pretrained: {file} is no checkpoint, or damaged") from error
         own = module.state_dict()

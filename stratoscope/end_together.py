@@ -18,7 +18,7 @@ from stratoscope.interruption import Interrupted
 
 LOOK = 0.5  # seconds between looks into the store
 ROLL = 3.0  # seconds within which others answer
-GRACE = 5.0  # seconds to end by oneself
+GRACE = 8.0  # seconds to end by oneself; W&B may need six
 
 
 class EndTogether(Callback):

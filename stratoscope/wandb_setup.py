@@ -4,11 +4,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPException
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 from jsonargparse import Namespace
 
@@ -119,18 +121,13 @@ def server() -> str:
 
 def reachable() -> bool:
     """Whether the W&B server answers, whatever it says; known within some seconds."""
-    address = urlsplit(server())
-    kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
     try:
-        connection = kind(address.hostname or "", address.port, timeout=PATIENCE)
-        try:
-            connection.request("HEAD", "/")
-            connection.getresponse()
-        finally:
-            connection.close()
+        with urlopen(Request(server(), method="HEAD"), timeout=PATIENCE):  # through the proxy, where there is one
+            return True
+    except HTTPError:
+        return True
     except (OSError, ValueError, HTTPException):
         return False
-    return True
 
 
 def has_key() -> bool:

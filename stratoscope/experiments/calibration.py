@@ -31,10 +31,14 @@ def expected_seconds(runs: Sequence[PlannedRun], more: Sequence[str]) -> dict[st
     known: dict[str, float] = {}
     found = {}
     for run in runs:
+        if run.finished:
+            found[run.name] = 0.0
+            continue
         alike = {name: _of_weight(value) for name, value in run.options.items() if name != "seed_everything"}
         key = json.dumps(alike, sort_keys=True)
         if key not in known:
-            known[key] = _seconds(run.words(*more)) if not run.needs else 0.0
+            # under a name of its own, as nothing is written; and without what would look for another run's weights
+            known[key] = _seconds([*run.words(*more, "--trainer.callbacks", "null")[:-1], "calibration"])
         found[run.name] = known[key]
     return found
 
@@ -55,8 +59,6 @@ def _seconds(words: Sequence[str]) -> float:
     epochs = trainer.max_epochs
     if epochs is None or epochs < 0 or not hasattr(data, "sets"):
         raise Refused("expected times need --trainer.max_epochs and data of this package")
-    if command.directory.finished:
-        return 0.0
     optimiser = model.configure_optimizers()["optimizer"]
     device = trainer.strategy.root_device
     model.to(device).train()

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stratoscope.experiments.grid import selected
 from stratoscope.experiments.quantities import Cell, Estimate, Result, brief, compared
 from stratoscope.experiments.specification import FULL, Claim, Experiment, Published
 
 HOLDS, FAILS, UNCLEAR, NO_DATA, OTHER_SCALE = "holds", "does not hold", "unclear", "no data", "not comparable"
+INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True)
@@ -15,13 +17,16 @@ class Verdict:
 
     Attributes:
         claim: The claim.
-        verdict: holds, does not hold, unclear (the interval over repetitions reaches over a bound), or no data.
+        verdict: holds, does not hold, unclear (the interval over repetitions reaches over a bound, or a difference or
+            ratio has an epoch in it that never came), incomplete (runs that it is about are missing), or no data.
         numbers: What it rests on, by group of runs.
+        missing: Runs that it is about and that have not finished.
     """
 
     claim: Claim
     verdict: str
     numbers: dict[str, Estimate]
+    missing: int = 0
 
     @property
     def bounds(self) -> str:
@@ -62,7 +67,13 @@ def verdict_of(claim: Claim, experiment: Experiment, results: Sequence[Result]) 
     verdicts = [_kept(one, claim.at_least, claim.at_most) for one in found.values()]
     order = [FAILS, UNCLEAR, HOLDS]
     verdict = min(verdicts, key=order.index) if verdicts else NO_DATA
-    return Verdict(claim, verdict, {told(cell, list(found)): one for cell, one in found.items()})
+    about = [where for where in (claim.of, claim.minus, claim.over) if where is not None]
+    missing = sum(
+        result.record is None and any(selected(result.planned.labels, where) for where in about) for result in results
+    )
+    if missing and verdict in {HOLDS, UNCLEAR}:  # a run that is not there could only make it worse
+        verdict = INCOMPLETE
+    return Verdict(claim, verdict, {told(cell, list(found)): one for cell, one in found.items()}, missing)
 
 
 def comparison_with(published: Published, experiment: Experiment, scale: str, results: Sequence[Result]) -> Comparison:

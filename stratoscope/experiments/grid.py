@@ -38,6 +38,14 @@ class PlannedRun:
         """Its run directory."""
         return self.folder / self.name
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended as it should."""
+        try:
+            return bool(json.loads((self.path / "run.json").read_text())["status"] == "finished")
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
     def words(self, *more: str) -> list[str]:
         """Its command line, without `stratoscope`.
 

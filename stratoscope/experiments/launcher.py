@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -54,7 +55,10 @@ class Launcher:
         """
         ended: dict[str, str] = {}
         waiting = list(runs)
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        forkserver.ensure_running()  # inherits that: a signal to all of our processes must not end it before the runs
+        for number in before:
+            signal.signal(number, self._stop)
         try:
             while waiting or self._working:
                 for run in list(waiting):
@@ -132,6 +136,7 @@ def log_of(run: PlannedRun) -> Path:
 
 def _work(words: list[str], log: str, slot: int) -> None:
     """One run, in a process of its own."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setpgrp()  # the keyboard's interrupt goes to the launcher, which passes it on
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with Path(log).open("a", buffering=1) as file:
@@ -142,8 +147,9 @@ def _work(words: list[str], log: str, slot: int) -> None:
 
             from stratoscope.cli import main
 
-            if torch.cuda.device_count() > 1:  # which does not initialise CUDA
-                os.environ["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
+            if (count := torch.cuda.device_count()) > 1:  # which does not initialise CUDA
+                visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+                os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[slot % count]
             sys.argv = ["stratoscope", *words]
             main(words)
 

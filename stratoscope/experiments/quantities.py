@@ -52,6 +52,8 @@ class Estimate:
     def __str__(self) -> str:
         if math.isinf(self.mean):
             return "never"
+        if math.isnan(self.mean):
+            return "not known"
         return f"{brief(self.mean)} ± {brief(self.margin)}" if len(self.values) > 1 else brief(self.mean)
 
 
@@ -125,6 +127,7 @@ def number(record: RunRecord, quantity: Quantity) -> float | str | None:
         "max": max,
         "min": min,
         "gain": lambda found: found[-1] - found[0],
+        "fall": lambda found: max(found) - found[-1],
     }
     return take[quantity.take](list(values.values()))
 
@@ -175,10 +178,17 @@ def compared(
         for base, by_base_seed in theirs.items():
             if all(pair in base for pair in free):
                 pairs = [(by_seed[seed], by_base_seed[seed]) for seed in by_seed if seed in by_base_seed]
-                values = [a - b if minus is not None else a / b if b else math.nan for a, b in pairs]
-                if values and not any(map(math.isnan, values)):
+                values = [_relative(a, b, minus is not None) for a, b in pairs]
+                if values:
                     found[cell] = Estimate(tuple(values))
     return found
+
+
+def _relative(a: float, b: float, minus: bool) -> float:
+    """Difference or ratio; not a number if an epoch has never come, of which only a lower bound is known."""
+    if math.isinf(a) or math.isinf(b):
+        return math.nan
+    return a - b if minus else a / b if b else math.nan
 
 
 def drawn(results: Sequence[Result], figure: Figure) -> dict[str, list[Result]]:

@@ -5,7 +5,8 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +23,18 @@ from stratoscope.refusal import Refused
 from stratoscope.wandb_setup import group_of
 
 PLAN = "experiment.json"
+# options of fit that say where and how a run is done, not what it is
+FREE = (
+    "--data.root",
+    "--data.download",
+    "--threads",
+    "--trainer.accelerator",
+    "--trainer.devices",
+    "--trainer.strategy",
+    "--trainer.num_nodes",
+    "--trainer.logger",
+    "--trainer.enable_progress_bar",
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,9 +65,7 @@ def reproduce(words: Sequence[str]) -> int:
     if asked.name is None:
         print("\n".join(_listed()))
         return 0
-    for word in more:
-        if word.startswith("--") and not word.startswith(("--data", "--trainer", "--model", "--threads", "--seed")):
-            raise Refused(f"reproduce: no option {word}; those of fit, such as --data.root, go to every run")
+    _check_free(more)
     experiment = read_experiment(asked.name)
     runs = whole = planned_runs(experiment, asked.scale, asked.runs)
     for choice in asked.only:
@@ -106,6 +117,37 @@ def read_plan(folder: Path) -> tuple[Experiment, str, list[PlannedRun]]:
     experiment = read_experiment(name)
     runs = planned_runs(experiment, scale, str(folder.parent.parent))
     return experiment, scale, [replace(run, folder=folder) for run in runs]  # which may have been moved, or be `.`
+
+
+def _check_free(words: Sequence[str]) -> None:
+    """Let those options of fit pass that change no result.
+
+    Raises:
+        Refused: If there is another.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        if word.startswith("-") and not word.startswith(FREE) and not before.startswith("--"):
+            others = "what else a run is belongs into the experiment's file"
+            raise Refused(f"reproduce: no option {word}; of fit's there are {', '.join(FREE)}; {others}")
+        if not word.startswith("-") and (not before.startswith("--") or "=" in before):
+            raise Refused(f"reproduce: {word} is no option; options start with --")
+
+
+def bounds_stand(folder: Path, experiment: Experiment) -> bool:
+    """Whether claims and published numbers are those that stood when the experiment was begun.
+
+    Args:
+        folder: Of its runs.
+        experiment: As it is now.
+    """
+    return json.loads((folder / PLAN).read_text()).get("bounds") in (None, _bounds(experiment))
+
+
+def _bounds(experiment: Experiment) -> list[Any]:
+    claims, published = ([asdict(one) for one in part] for part in (experiment.claims, experiment.published))
+    quantities = {name: asdict(one) for name, one in experiment.quantities.items()}
+    read: list[Any] = json.loads(json.dumps([claims, published, quantities]))
+    return read
 
 
 def _parser() -> Parser:
@@ -181,6 +223,10 @@ def _task(runs: Sequence[PlannedRun], number: int, more: Sequence[str]) -> int:
 
     if not 0 <= number < len(runs):
         raise Refused(f"--task {number}: there are runs 0 to {len(runs) - 1}")
+    finished = {run.name for run in runs if run.finished}
+    for name in runs[number].needs:
+        if name not in finished:
+            raise Refused(f"--task {number}: {runs[number].name} starts from {name}, which has not finished")
     main(runs[number].words(*more))
     return 0
 
@@ -188,7 +234,15 @@ def _task(runs: Sequence[PlannedRun], number: int, more: Sequence[str]) -> int:
 def _write_plan(experiment: Experiment, name: str, scale: str, runs: Sequence[PlannedRun]) -> None:
     folder = runs[0].folder
     place = str(Path(name).resolve()) if name.endswith((".yaml", ".yml")) else experiment.name
-    plan: dict[str, Any] = {"experiment": place, "scale": scale, "runs": {run.name: dict(run.labels) for run in runs}}
+    bounds = _bounds(experiment)
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # those of the first time are kept
+        bounds = json.loads((folder / PLAN).read_text()).get("bounds", bounds)
+    plan: dict[str, Any] = {
+        "bounds": bounds,
+        "experiment": place,
+        "scale": scale,
+        "runs": {run.name: dict(run.labels) for run in runs},
+    }
     with replacing(folder / PLAN) as part:
         part.write_text(json.dumps(plan, indent=2) + "\n")
 

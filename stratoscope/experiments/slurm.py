@@ -87,8 +87,8 @@ def submit(
         script = folder / f"wave{wave}.sbatch"
         with replacing(script) as part:
             part.write_text(job_script(experiment, folder, tasks, command, file or template()))
-        # a wave that can never begin is taken out of the queue, or the report would wait for it for ever
-        after = ["--dependency", f"afterok:{jobs[-1]}", "--kill-on-invalid-dep=yes"] if jobs else []
+        # whatever has become of the wave before: each run looks itself whether those that it starts from have finished
+        after = ["--dependency", f"afterany:{jobs[-1]}"] if jobs else []
         jobs.append(_sbatch(script, after))
         said.append(f"job {jobs[-1]}: {len(tasks)} runs, {script}")
     words = shlex.join([sys.executable, "-m", "stratoscope", *report])

@@ -49,7 +49,8 @@ class Quantity:
         metric: Column of `metrics.csv`.
         probe: Label kind and split of `probes.csv` instead, such as `true_label test`; the layer may follow, otherwise
             it is the best one.
-        take: first, last, max or min over epochs; `gain`, the last less the first; `best_layer`, the name of the layer
+        take: first, last, max or min over epochs; `gain`, the last less the first; `fall`, the largest
+            less the last; `best_layer`, the name of the layer
             in which a probe is best at the last epoch.
         at_epoch: Take the value of this epoch instead.
         at_least: Give the first epoch at which the metric is at least this instead.
@@ -188,7 +189,7 @@ class Experiment:
 
 
 KINDS = {"curves", "points", "layers", "profile"}
-TAKES = {"first", "last", "max", "min", "gain", "best_layer"}
+TAKES = {"first", "last", "max", "min", "gain", "fall", "best_layer"}
 
 
 def experiments_folder() -> Path:
@@ -345,6 +346,11 @@ def _check(experiment: Experiment, where: str) -> None:
             raise Refused(f"{where}: {judged} is the name of a layer, which no claim can be about")
     for claim in experiment.claims:
         known(claim.quantity, experiment.quantities, "quantity", f"claims: {claim.text}")
+        for other in (claim.minus, claim.over):
+            if other is not None and (
+                not other or other == claim.of or any(isinstance(x, list) for x in other.values())
+            ):
+                raise Refused(f"{where}: claims: {claim.text}: minus and over name one label of each axis they name")
         for selection in (claim.of, claim.minus, claim.over):
             labels(selection, f"claims: {claim.text}")
         if claim.at_least is None and claim.at_most is None:

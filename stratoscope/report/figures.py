@@ -112,10 +112,13 @@ def _points(
             if str(labels.get(figure.lines, "")) == name:
                 points.append((_place(labels[figure.x], figure), estimate))
         style = _style(number)
-        points = sorted((x, one) for x, one in points if math.isfinite(one.mean)) if points else []
+        never = sum(not math.isfinite(one.mean) for _, one in points)
+        points = [(x, one) for x, one in points if math.isfinite(one.mean)]
+        points.sort(key=lambda point: point[0])
         if points:
             x, y, margin = zip(*((x, one.mean, one.margin) for x, one in points), strict=True)
-            axis.errorbar(x, y, yerr=margin, label=name or "ours", capsize=2, **style)
+            missed = f" ({never} never reached)" if never else ""
+            axis.errorbar(x, y, yerr=margin, label=f"{name or 'ours'}{missed}", capsize=2, **style)
         rows += [{"line": name, figure.x: x, figure.quantity: one.mean, "margin": one.margin} for x, one in points]
         paper = [
             (_place(one.of[figure.x], figure), one.value)

@@ -55,6 +55,7 @@ class Content:
         comparisons: With the paper's numbers.
         pictures: The figures.
         table: Quantities by group of runs.
+        bounds_stand: Whether the bounds are those of before the runs.
     """
 
     experiment: Experiment
@@ -65,6 +66,7 @@ class Content:
     comparisons: Sequence[Comparison]
     pictures: Sequence[Drawn]
     table: Sequence[Mapping[str, Any]]
+    bounds_stand: bool = True
 
 
 def page(content: Content) -> str:
@@ -82,7 +84,7 @@ def page(content: Content) -> str:
         if content.label
         else "",
         f"<p>{escape(experiment.note)}</p>" if experiment.note else "",
-        _verdicts(content.verdicts),
+        _verdicts(content.verdicts, content.bounds_stand),
         *map(_picture, content.pictures),
         _comparisons(content.comparisons),
         _numbers(content),
@@ -94,14 +96,20 @@ def page(content: Content) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}{title}</head>\n<body>\n{body}\n</body></html>\n'
 
 
-def _verdicts(verdicts: Sequence[Verdict]) -> str:
+def _verdicts(verdicts: Sequence[Verdict], bounds_stand: bool) -> str:
     rows = []
     for one in verdicts:
         found = "; ".join(f"{name}: {value}".removeprefix(": ") for name, value in one.numbers.items())
+        if any(len(value.values) == 1 for value in one.numbers.values()):
+            found += " (one run each, so nothing is known of its spread)"
+        if one.missing:
+            found += f" ({one.missing} runs are missing)"
         source = f"<br><small>{escape(one.claim.source)}</small>" if one.claim.source else ""
         text = f"{escape(one.claim.text)}{source}"
         rows.append([_verdict(one.verdict), text, escape(one.claim.quantity), escape(one.bounds), escape(found)])
-    return _table("Verdicts", ["", "claim", "what counts", "must be", "is"], rows, "The bounds stood before the runs.")
+    changed = "Bounds, published numbers or quantities were changed after the experiment was begun."
+    note = "The bounds stood before the runs." if bounds_stand else f'<b class="fails">{changed}</b>'
+    return _table("Verdicts", ["", "claim", "what counts", "must be", "is"], rows, note)
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> str:
@@ -135,9 +143,10 @@ def _runs(results: Iterable[Result]) -> str:
     for result in results:
         planned, record = result.planned, result.record
         state = "finished" if record else "not finished"
-        lines = [f"<pre>stratoscope {escape(shlex.join(planned.words()))}</pre>"]
+        about = record.record if record else {}
+        command = (about.get("commands") or [shlex.join(["stratoscope", *planned.words()])])[-1]
+        lines = [f"<pre>{escape(command)}</pre>"]
         if record:
-            about = record.record
             versions = ", ".join(f"{name} {version}" for name, version in (about.get("versions") or {}).items())
             code, data = about.get("code") or {}, about.get("data") or {}
             changed = ", changed" if code.get("changed") else ""

@@ -10,7 +10,7 @@ from stratoscope.callbacks.atomic import replacing
 from stratoscope.experiments.claims import Comparison, Verdict, comparison_with, verdict_of
 from stratoscope.experiments.grid import chosen_scale
 from stratoscope.experiments.quantities import Estimate, Result, number
-from stratoscope.experiments.reproduce import read_plan
+from stratoscope.experiments.reproduce import bounds_stand, read_plan
 from stratoscope.experiments.specification import FULL, Experiment
 from stratoscope.refused import Refused
 from stratoscope.report.figures import draw
@@ -74,7 +74,8 @@ def write_report(folder: Path) -> str:
     _write_table([_comparison_row(one) for one in comparisons], folder / "report" / "published.csv")
     with replacing(folder / "report" / "verdicts.json") as part:
         part.write_text(json.dumps([_verdict_row(one) for one in verdicts], indent=2) + "\n")
-    content = Content(experiment, label, folder, results, verdicts, comparisons, pictures, table)
+    stand = bounds_stand(folder, experiment)
+    content = Content(experiment, label, folder, results, verdicts, comparisons, pictures, table, stand)
     with replacing(folder / "report.html") as part:
         part.write_text(page(content), encoding="utf-8")
     finished = sum(result.record is not None for result in results)
@@ -105,15 +106,20 @@ def table_of(experiment: Experiment, results: Sequence[Result]) -> list[Row]:
 
 
 def _write_table(rows: Sequence[Row], file: Path) -> None:
+    rows = [_flat(row) for row in rows]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with replacing(file) as part, part.open("w", newline="", encoding="utf-8") as text:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+        writer.writerows(rows)
 
 
-def _plain(value: Any) -> Any:
-    return repr(value.mean) if isinstance(value, Estimate) else value
+def _flat(row: Row) -> Row:
+    """A row with mean and margin of every estimate in columns of their own."""
+    flat: Row = {}
+    for name, value in row.items():
+        flat |= {name: value.mean, f"{name}, margin": value.margin} if isinstance(value, Estimate) else {name: value}
+    return flat
 
 
 def _verdict_row(verdict: Verdict) -> Row:

@@ -102,8 +102,8 @@ def test_runs_that_start_from_others_come_in_later_waves(notes: Path) -> None:
     first, second, third, report = calls(notes)
     assert first == ["--parsable", "runs/my_small/full/wave0.sbatch"]
     after = ["--parsable", "--dependency"]
-    assert second == [*after, "afterok:41", "--kill-on-invalid-dep=yes", "runs/my_small/full/wave1.sbatch"]
-    assert third == [*after, "afterok:42", "--kill-on-invalid-dep=yes", "runs/my_small/full/wave2.sbatch"]
+    assert second == [*after, "afterany:41", "runs/my_small/full/wave1.sbatch"]
+    assert third == [*after, "afterany:42", "runs/my_small/full/wave2.sbatch"]
     assert report[:3] == [*after, "afterany:41:42:43"]
     for wave, tasks in enumerate(["0,1", "2,3", "4,5"]):
         script = Path(f"runs/my_small/full/wave{wave}.sbatch")
