@@ -52,7 +52,7 @@ class Estimate:
     def __str__(self) -> str:
         if math.isinf(self.mean):
             return "never"
-        if math.isnan(self.mean):
+        if self.values and math.isnan(self.mean):
             return "not known"
         return f"{brief(self.mean)} ± {brief(self.margin)}" if len(self.values) > 1 else brief(self.mean)
 

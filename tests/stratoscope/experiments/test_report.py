@@ -291,7 +291,7 @@ def test_without_half_of_the_runs_there_is_a_page(copied: Path, capsys: pytest.C
     assert [row[:3] for row in rows] == [[*group, n] for group, n in zip(GROUPS, ["1", "1", "0", "0"], strict=True)]
     assert rows[0][4] == shown(by_hand(copied, "1", "true")["training accuracy"])
     assert set(rows[2][3:]) == {"-"}
-    assert [row[0] for row in page.tables[0][1:]] == ["holds", "no data"]
+    assert [row[0] for row in page.tables[0][1:]] == ["incomplete", "no data"]
     assert [row[5] for row in page.tables[1][1:]] == ["holds", "no data"]
 
 

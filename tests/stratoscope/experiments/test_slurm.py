@@ -61,7 +61,7 @@ def assert_is_bash(script: Path) -> None:
 def test_a_task_of_the_array_is_one_run(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The script that was submitted runs, as bash runs it, the run of its number and no other."""
     file = written(Path("my experiments"))
-    assert reproduce([str(file), "--slurm", "--runs", "all runs", "--trainer.max_epochs", "1"]) == 0
+    assert reproduce([str(file), "--slurm", "--runs", "all runs", "--threads", "1"]) == 0
     folder = Path("all runs/my experiments_small/full").resolve()
     script = folder / "wave0.sbatch"
     array, report = calls(notes)
@@ -87,7 +87,7 @@ def test_a_task_of_the_array_is_one_run(notes: Path, capsys: pytest.CaptureFixtu
     assert done.returncode == 0, done.stderr
     assert [run.name for run in folder.iterdir() if run.is_dir()] == ["wide__0"]
     assert json.loads((folder / "wide__0" / "run.json").read_text())["status"] == "finished"
-    assert len((folder / "wide__0" / "metrics.csv").read_text().splitlines()) == 2
+    assert len((folder / "wide__0" / "metrics.csv").read_text().splitlines()) == 3
 
     words = report[report.index("--wrap") + 1]
     assert words.endswith(f"-m stratoscope report '{folder.relative_to(Path.cwd())}'")
