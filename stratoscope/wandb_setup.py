@@ -41,7 +41,7 @@ def prepare_wandb(loggers: list[Any], directory: RunDirectory, tags: Sequence[st
             continue
         given = logger.init_args
         if given.save_dir == ".":
-            given.save_dir = str(directory.path)
+            given.save_dir = str(directory.path.resolve())  # W&B's own process may be at home elsewhere
         given.id = given.id or _id(directory)
         given.name = given.name or directory.path.name
         given.tags = given.get("tags") or [tag[:TAG] for tag in tags]

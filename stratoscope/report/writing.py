@@ -49,12 +49,13 @@ def write_report(folder: Path) -> str:
         The verdicts, and where the page is.
     """
     experiment, scale, planned = read_plan(folder)
-    results = []
+    results, damaged = [], []
     for run in planned:
         try:
             record = load_run(run.path) if (run.path / "run.json").is_file() else None
-        except DamagedRun:
+        except DamagedRun as error:
             record = None
+            damaged.append(f"  left out      {error}")
         results.append(Result(run, record if record and record.status == "finished" else None))
     verdicts = [verdict_of(claim, experiment, results) for claim in experiment.claims]
     comparisons = [comparison_with(one, experiment, scale, results) for one in experiment.published]
@@ -81,7 +82,7 @@ def write_report(folder: Path) -> str:
     finished = sum(result.record is not None for result in results)
     lines = [f"{experiment.title}{f' ({label})' if label else ''}: {finished} of {len(results)} runs finished"]
     lines += [f"  {one.verdict:13} {one.claim.text}" for one in verdicts]
-    return "\n".join([*lines, f"report: {folder / 'report.html'}"])
+    return "\n".join([*lines, *damaged, f"report: {folder / 'report.html'}"])
 
 
 def table_of(experiment: Experiment, results: Sequence[Result]) -> list[Row]:
