@@ -480,6 +480,7 @@ run.fit(Somebody(), loader())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_dies_ends_the_others(rank: int, tmp_path: Path) -> None:
     """Whichever it is, in the middle of the fits: the command ends, not well, with all its processes."""

@@ -307,7 +307,9 @@ FAILING: dict[str, tuple[Callable[[Path], Callback], Callable[[], LightningModul
 
 
 @pytest.mark.filterwarnings("ignore:.*probes failed")
-@pytest.mark.parametrize("name", FAILING)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "solver" in name else []) for name in FAILING]
+)
 def test_a_hook_that_raises_leaves_everything_as_it_was(name: str, tmp_path: Path) -> None:
     """The same where the work is broken off: by the network, by a solver, by what it is given."""
     make, network, message, where = FAILING[name]

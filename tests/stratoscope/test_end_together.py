@@ -75,7 +75,7 @@ def one_of_them(misbehaving: Callback) -> None:
 
 
 def _cases() -> list[Any]:
-    often = {("hangs", "step", 0), ("hangs", "probe", 1), ("raises", "step", 1), ("dies", "save", 0)}
+    often = {("hangs", "step", 0), ("raises", "step", 1)}
     return [
         pytest.param(*case, marks=[] if case in often else [pytest.mark.slow])
         for how in ("raises", "dies", "hangs")

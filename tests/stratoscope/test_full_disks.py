@@ -122,7 +122,9 @@ FULL = {  # moment, room in bytes, files that have to be as they were
 }
 
 
-@pytest.mark.parametrize("what", FULL)
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[] if what in {"checkpoint", "metrics"} else [pytest.mark.slow]) for what in FULL]
+)
 def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(what: str, whole: Path) -> None:
     """Exit code 74, one line, nothing half written; then the same command ends like a run that always had room."""
     moment, size, kept = FULL[what]
@@ -158,6 +160,7 @@ def test_a_disk_that_is_full_from_the_start_is_refused() -> None:
     assert finish(forked(lambda: main(line.split()))) == 0, said()
 
 
+@pytest.mark.slow
 def test_a_file_in_place_of_the_checkpoints_is_said() -> None:
     """Exit code 74 with one line; it is left as it is, and with a folder there the run goes on."""
     line, place = f"{FIT} --run full --trainer.max_epochs 2", Path("runs/full/checkpoints")

@@ -140,8 +140,8 @@ def _beside_whole(whole: Path) -> None:
 
 MOMENTS = [
     ("on_train_batch_start", 1, 2),
-    ("on_train_batch_end", 1, 4),  # the last of an epoch
-    ("on_validation_batch_end", 1, 0),
+    pytest.param("on_train_batch_end", 1, 4, marks=pytest.mark.slow),  # the last of an epoch
+    pytest.param("on_validation_batch_end", 1, 0, marks=pytest.mark.slow),
     ("on_train_epoch_end", 1, 0),  # before the probes
     ("on_save_checkpoint", 1, 0),
     pytest.param("on_train_start", 0, 0, marks=pytest.mark.slow),
@@ -179,11 +179,11 @@ def test_a_run_killed_at_random_moments_goes_on() -> None:
 @pytest.mark.parametrize(
     ("number", "moment", "epoch", "batch", "step"),
     [
-        (signal.SIGTERM, "on_train_batch_start", 0, 0, 1),
+        pytest.param(signal.SIGTERM, "on_train_batch_start", 0, 0, 1, marks=pytest.mark.slow),
         (signal.SIGINT, "on_train_batch_start", 1, 2, STEPS + 3),
         (signal.SIGUSR1, "on_train_batch_end", 1, 4, 2 * STEPS),
         (signal.SIGTERM, "on_validation_start", 1, 0, 2 * STEPS),
-        (signal.SIGINT, "on_train_epoch_end", 0, 0, STEPS),
+        pytest.param(signal.SIGINT, "on_train_epoch_end", 0, 0, STEPS, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_saves_after_the_step(number: int, moment: str, epoch: int, batch: int, step: int) -> None:
@@ -217,6 +217,7 @@ VARIANTS = {
 SLOW = ("no validation", "rare validation", "accumulation")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in VARIANTS]
 )
@@ -372,6 +373,7 @@ class Sloppy(LinearProbes):
         random.random()
 
 
+@pytest.mark.slow
 def test_what_happens_between_steps_does_not_change_training() -> None:
     """Every step is seeded: a callback that draws, and validation, leave weights as they are."""
     ends = []

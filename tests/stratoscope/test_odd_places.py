@@ -64,6 +64,7 @@ def without_temporary_folder() -> None:
     tempfile.tempdir = None  # it was looked up before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("without", [without_home, without_temporary_folder])
 def test_neither_a_home_nor_a_temporary_folder_is_needed(without: Callable[[], None]) -> None:
     """A run with probes, whose features are in files, is whole."""

@@ -248,6 +248,7 @@ FAST = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("schedule", "places"),
     [
@@ -297,6 +298,7 @@ class Stop(Callback):
             raise RuntimeError("stopped")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "batch"), [(1, 4), (0, 0), (2, None)])
 def test_exact_resume_works_in_any_trainer(epoch: int, batch: int | None) -> None:
     """With our data module and ExactResume, and nothing else of ours, a module ends as if it had not been stopped."""
@@ -327,6 +329,7 @@ def test_exact_resume_works_in_any_trainer(epoch: int, batch: int | None) -> Non
     assert rates[0] == rates[1]
 
 
+@pytest.mark.slow
 def test_a_signal_waits_for_the_gradients_that_accumulate() -> None:
     """A checkpoint never lies inside an accumulation window; the run goes on from behind it as if uninterrupted."""
     line = f"{MLP} --data.batch_size 144 --trainer.accumulate_grad_batches 4"  # windows of 4, 4 and 2 batches
@@ -351,6 +354,7 @@ def test_a_run_killed_inside_an_accumulation_window_goes_on() -> None:
     assert_same_run("whole", "killed")
 
 
+@pytest.mark.slow
 def test_a_fresh_interpreter_with_another_hash_seed_goes_on() -> None:
     """Sets and hashes of strings decide nothing: probes' random projections and control labels stay what they were."""
     line = f"{MLP} --trainer.max_epochs 2 {PROBES} --trainer.callbacks.reduction random_projection"
@@ -368,6 +372,7 @@ def test_a_fresh_interpreter_with_another_hash_seed_goes_on() -> None:
     assert_same_run("whole", "stopped", ("metrics.csv", "probes.csv", "measures.csv", "online_probes.csv"))
 
 
+@pytest.mark.slow
 def test_what_watches_a_run_does_not_change_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Probes after every epoch, every fifth or never, W&B, validation now and then: the weights are the same."""
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -419,6 +424,7 @@ SIGNALLED: dict[str, tuple[Callable[[], list[Callback]], int, int | None]] = {  
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "places",
     [
@@ -561,6 +567,7 @@ class Seen(Callback):
         self.epochs[-1] += batch.index.tolist()
 
 
+@pytest.mark.slow
 def test_overfit_batches_are_the_same_in_every_epoch() -> None:
     """Or a network could not learn them by heart, which is what the option is for."""
     built, seen = build(f"{MLP} --trainer.overfit_batches 2".split()), Seen()

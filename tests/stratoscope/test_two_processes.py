@@ -107,6 +107,7 @@ def test_two_processes_train_like_one() -> None:
         assert float(alone["loss"]) == pytest.approx(float(together["loss"]), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one_in_single_precision() -> None:
     """Losses of the steps of an epoch to 1e-6."""
     line = f"{FIT} --trainer.limit_train_batches {STEPS - 1} --trainer.max_epochs 1"
@@ -116,6 +117,7 @@ def test_two_processes_train_like_one_in_single_precision() -> None:
     assert one == pytest.approx(two, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_every_sample_counts_once() -> None:
     """One of a last batch that does not divide is left out in training; of the test set none, and none comes twice."""
     line = f"{FIT} {PROBES} --trainer.max_epochs 2 --model.optimizer.lr 0"
@@ -200,6 +202,7 @@ class OneBad(Callback):
             batch.image.fill_(math.nan)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_on_one_process_ends_both() -> None:
     """Both end before the update, with the step, and do not say that a loss was NaN which was none."""
     line = f"{FIT} --trainer.max_epochs 3 {PAIR} --run r"

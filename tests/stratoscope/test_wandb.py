@@ -151,6 +151,7 @@ def test_the_offline_record_is_that_of_the_run_directory() -> None:
     assert [end.exit_code for end in only("exit", found)] == [0]
 
 
+@pytest.mark.slow
 def test_the_runs_of_an_experiment_are_one_group() -> None:
     """Named after the experiment and its scale; network and corruptions are tags."""
     for task in ("0", "2"):
@@ -167,6 +168,7 @@ def test_the_runs_of_an_experiment_are_one_group() -> None:
     assert group.endswith("tiny/full")
 
 
+@pytest.mark.slow
 def test_what_the_user_gave_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tags, group and project, as options or in the environment."""
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -189,6 +191,7 @@ def test_tags_are_as_long_as_they_may_be(monkeypatch: pytest.MonkeyPatch) -> Non
     assert logger.init_args.tags == ["MLP", "X" * 64]
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_a_failed_run_there() -> None:
     """W&B's run ends with the code of the process."""
     with pytest.raises(SystemExit) as stop:
@@ -210,6 +213,7 @@ def test_a_server_gets_what_is_recorded(monkeypatch: pytest.MonkeyPatch, capfd: 
     assert [name for name in server.uploads if name.endswith("wandb-summary.json")]
 
 
+@pytest.mark.slow
 def test_a_server_that_falls_silent_holds_up_nothing(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

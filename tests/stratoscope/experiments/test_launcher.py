@@ -106,6 +106,7 @@ def test_a_killed_launcher_goes_on(tmp_path: Path, whole: Path, capsys: pytest.C
     assert "3 of 3 runs finished" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_launchers_share_the_runs(tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A second one leaves alone what the first is at work on, does the rest, and waits for the end."""
     words = [lengths(tmp_path), "--runs", str(tmp_path), "--jobs", "1"]
@@ -122,6 +123,7 @@ def test_launchers_share_the_runs(tmp_path: Path, whole: Path, capsys: pytest.Ca
     assert_same_results(folder, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_the_runs(number: int, tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The runs at work are saved, none is begun, the exit code is 143, and the same command goes on."""
