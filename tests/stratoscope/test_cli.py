@@ -504,6 +504,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=600, check=False)
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_table_of_one() -> None:
     """The probe table of a stored network is the same to the byte on one, two and three, at equal thread counts."""
     main(f"{PROBED} --trainer.max_epochs 1 --data.corruption RandomLabels --run one".split())
@@ -521,6 +522,7 @@ def test_several_processes_give_the_table_of_one() -> None:
         assert float(alone["test/loss"]) == pytest.approx(float(together["test/loss"]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_quickstart_memorises_random_labels() -> None:
     """The README's first command: ends with the table and the picture; the random labels are learnt by heart."""
     done = run("fit", "--config", "configs/quickstart.yaml", "--run", "quick")

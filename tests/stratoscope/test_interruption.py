@@ -540,6 +540,7 @@ def test_two_processes_go_on(number: int) -> None:
     assert_same_run("whole", "stopped")
 
 
+@pytest.mark.slow
 def test_an_epoch_that_ends_before_the_data_goes_on_with_its_first_batch() -> None:
     """With limit_train_batches a checkpoint from the end of an epoch is not one from the middle of the data."""
     line = f"{FIT} --trainer.limit_train_batches 3"
