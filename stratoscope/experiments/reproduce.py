@@ -126,10 +126,11 @@ def _check_free(words: Sequence[str]) -> None:
         Refused: If there is another.
     """
     for before, word in zip(["", *words], words, strict=False):
-        if word.startswith("-") and not word.startswith(FREE) and not before.startswith("--"):
+        value = before.startswith("--") and "=" not in before  # such as -1
+        if word.startswith("--" if value else "-") and not word.startswith(FREE):
             others = "what else a run is belongs into the experiment's file"
             raise Refused(f"reproduce: no option {word}; of fit's there are {', '.join(FREE)}; {others}")
-        if not word.startswith("-") and (not before.startswith("--") or "=" in before):
+        if not word.startswith("-") and not value:
             raise Refused(f"reproduce: {word} is no option; options start with --")
 
 

@@ -374,3 +374,13 @@ def test_a_series_of_published_numbers_is_one_entry(tmp_path: Path) -> None:
     assert found == [({"seed": 0, "width": "narrow"}, 0.5, 0.1), ({"seed": 0, "width": "wide"}, 0.25, 0.1)]
     with pytest.raises(Refused, match="no label of width 'broad'"):
         read_experiment(str(written(tmp_path, published=[{**series, "values": {"broad": 1.0}, "tolerance": 0.1}])))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--model.width 3", "--threads=1 --model.width 3", "--data.download --trainer.max_epochs 1", "-c x", "stray"],
+)
+def test_options_that_change_results_go_to_no_run(words: str, tmp_path: Path) -> None:
+    """Wherever they stand: the report would speak of another experiment than was run."""
+    with pytest.raises(Refused, match=r"no option|is no option"):
+        reproduce([str(written(tmp_path)), *words.split()])
