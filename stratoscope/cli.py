@@ -53,7 +53,7 @@ from stratoscope.results_commands import COMMANDS, look
 from stratoscope.run_directory import RunDirectory, different
 from stratoscope.short_config import short_config
 from stratoscope.wandb_mirror import WandbMirror
-from stratoscope.wandb_setup import prepare_wandb, tags_of, wandb_finished
+from stratoscope.wandb_setup import begin_wandb, prepare_wandb, tags_of, wandb_finished
 from stratoscope.wandb_workspace import save_workspace
 
 RECORDED = ("seed_everything", "threads", "trainer", "model", "data")  # what makes a run what it is
@@ -310,6 +310,8 @@ class Command(LightningCLI):
             self.directory.claim(self.record, self.asked, self.data_hashes)
             self._announce(going_on)
         try:
+            for note in begin_wandb(self.trainer.loggers, self.directory) if _first() else []:
+                _say(note)
             super()._run_subcommand(subcommand)
         except Interrupted as interruption:
             self._interrupted(interruption)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from jsonargparse import Namespace
 from stratoscope.run_directory import RunDirectory
 
 PATIENCE = 3  # seconds for the server to answer
+FIRST_PATIENCE = 5  # seconds for it to begin a run
 LAST_PATIENCE = 6  # seconds for it to take the rest at the end of a run
 UPLOAD_PATIENCE = 600  # where that may be checkpoints
 TAG = 64  # characters, at most
@@ -42,21 +44,54 @@ def prepare_wandb(loggers: list[Any], directory: RunDirectory, tags: Sequence[st
         given = logger.init_args
         if given.save_dir == ".":
             given.save_dir = str(directory.path.resolve())  # W&B's own process may be at home elsewhere
-        given.id = given.id or _id(directory)
+        given.id = given.id or os.environ.get("WANDB_RUN_ID") or _id(directory)
         given.name = given.name or directory.path.name
         given.tags = given.get("tags") or [tag[:TAG] for tag in tags]
         project = os.environ.get("WANDB_PROJECT", "stratoscope")
         given.project = project if given.project in {None, "lightning_logs"} else given.project
+        os.environ.setdefault("WANDB_INIT_TIMEOUT", str(FIRST_PATIENCE))
         os.environ.setdefault("WANDB_FINISH_TIMEOUT", str(UPLOAD_PATIENCE if given.log_model else LAST_PATIENCE))
         os.environ.setdefault("WANDB_FINISH_TIMEOUT_RAISES", "true")
         if not given.offline and os.environ.get("WANDB_MODE", "online") == "online":
             reason = "" if reachable() else f"cannot reach {server()}"
             reason = reason if has_key() else "has no API key here"
             if reason:
-                given.offline, given.mode = True, "offline"
-                where = f"{directory.path}/wandb/offline-run-*"
-                notes.append(f"W&B {reason} and writes offline; later: wandb sync {where}")
+                given.offline, given.mode, given.log_model = True, "offline", False  # which would be refused
+                notes.append(_offline(reason, directory))
     return notes
+
+
+def begin_wandb(loggers: Sequence[Any], directory: RunDirectory) -> list[str]:
+    """Begin W&B's runs; what its server refuses, or does not begin in time, is written offline.
+
+    Args:
+        loggers: The trainer's loggers.
+        directory: The run directory.
+
+    Returns:
+        Lines for the user.
+    """
+    from lightning.pytorch.loggers import WandbLogger
+
+    notes = []
+    for logger in loggers:
+        if not isinstance(logger, WandbLogger):
+            continue
+        import wandb
+
+        try:
+            _ = logger.experiment
+        except wandb.Error as error:
+            wandb.teardown()  # it reads the environment once
+            os.environ["WANDB_MODE"] = "offline"
+            _ = logger.experiment
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            notes.append(_offline(f"has no run at {server()} ({said})", directory))
+    return notes
+
+
+def _offline(reason: str, directory: RunDirectory) -> str:
+    return f"W&B {reason} and writes offline; later: wandb sync {directory.path}/wandb/offline-run-*"
 
 
 def tags_of(config: Namespace) -> list[str]:
@@ -108,10 +143,10 @@ def wandb_finished() -> Iterator[None]:
                 print(f"W&B has not taken everything; later: wandb sync {folder}", flush=True)
 
 
-def _id(directory: RunDirectory) -> str | None:
-    """W&B's id of a run that goes on, so that it stays one run there; None for a new one."""
+def _id(directory: RunDirectory) -> str:
+    """W&B's id of a run that goes on, so that it stays one run there; another for a new one."""
     folders = sorted((directory.path / "wandb").glob("*run-*-*")) if directory.begun else []
-    return folders[-1].name.rpartition("-")[2] if folders else None
+    return folders[-1].name.rpartition("-")[2] if folders else token_hex(4)
 
 
 def server() -> str:

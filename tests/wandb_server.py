@@ -14,10 +14,11 @@ class WandbServer:
 
     Args:
         silent_after: Part of a query after whose answer it falls silent for good; nothing for never.
+        silent_at: Part of a query that it does not even answer, nor anything later.
     """
 
-    def __init__(self, silent_after: str = "") -> None:
-        self.silent_after = silent_after
+    def __init__(self, silent_after: str = "", silent_at: str = "") -> None:
+        self.silent_after, self.silent_at = silent_after, silent_at
         self.history: list[dict[str, Any]] = []
         self.queries: list[str] = []
         self.uploads: list[str] = []
@@ -25,10 +26,12 @@ class WandbServer:
 
     def answer(self, path: str, host: str, body: dict[str, Any]) -> dict[str, Any]:
         """Answer a request, or never."""
+        query, variables = body.get("query", ""), body.get("variables", {})
+        if self.silent_at and self.silent_at in query:
+            self._silent.set()
         if self._silent.is_set():
             self.over.wait(60)
             return {}
-        query, variables = body.get("query", ""), body.get("variables", {})
         self.queries.append(query)
         if self.silent_after and self.silent_after in query:
             self._silent.set()
@@ -48,13 +51,14 @@ class WandbServer:
 
 
 @contextmanager
-def wandb_server(silent_after: str = "") -> Iterator[tuple[WandbServer, str]]:
+def wandb_server(silent_after: str = "", silent_at: str = "") -> Iterator[tuple[WandbServer, str]]:
     """Serve, and give what is told and the address.
 
     Args:
         silent_after: As for `WandbServer`.
+        silent_at: The same.
     """
-    state = WandbServer(silent_after)
+    state = WandbServer(silent_after, silent_at)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
