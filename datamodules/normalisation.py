@@ -1,7 +1,7 @@
 """From pixels to what the network sees: the preprocessing of the papers, by name."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Shaped
@@ -9,7 +9,8 @@ from torch import Tensor
 
 Images = Shaped[Tensor, "n channel height width"]
 Normalised = Float[Tensor, "n channel height width"]
-Name = Literal["per_image", "per_channel", "unit", "centred"]
+Name = Literal["per_image", "per_channel", "unit", "centred", "imagenet"]
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # red, green, blue on [0, 1]: mean, standard deviation
 
 
 def normalisation(name: Name, train: Images) -> Callable[[Images], Normalised]:
@@ -18,11 +19,12 @@ def normalisation(name: Name, train: Images) -> Callable[[Images], Normalised]:
     Args:
         name: `per_image` (`per_image_whitening`: Zhang et al. 2017); `per_channel` (subtract each channel's mean over
             all training pixels and divide by its standard deviation: ResNets); `unit` (divide by 255: Keskar et al.
-            2017); `centred` (to [-1/2, 1/2]: subtract 127.5, divide by 255: Alain & Bengio 2016).
+            2017); `centred` (to [-1/2, 1/2]: subtract 127.5, divide by 255: Alain & Bengio 2016); `imagenet` (the means
+            and deviations of ImageNet's channels, which torchvision's trained weights expect).
         train: The training images as they are after corruption, for `per_channel`.
 
     Raises:
-        ValueError: If there is no such normalisation.
+        ValueError: If there is no such normalisation, or `imagenet` is asked for images that are not of 3 channels.
     """
     if name == "per_image":
         return per_image_whitening
@@ -31,7 +33,12 @@ def normalisation(name: Name, train: Images) -> Callable[[Images], Normalised]:
         return _Affine(mean.float()[None], deviation.clamp(min=1e-3).float()[None])
     if name in {"unit", "centred"}:
         return _Affine(torch.tensor([[127.5 if name == "centred" else 0.0]]), torch.tensor([[255.0]]))
-    raise ValueError(f"normalisation must be per_image, per_channel, unit or centred, got {name}")
+    if name == "imagenet":
+        if train.shape[1] != 3:
+            raise ValueError(f"normalisation imagenet is for images of 3 channels, these have {train.shape[1]}")
+        mean, deviation = 255 * torch.tensor(IMAGENET)
+        return _Affine(mean[None], deviation[None])
+    raise ValueError(f"normalisation must be {', '.join(get_args(Name))}; got {name}")
 
 
 def per_image_whitening(image: Images) -> Normalised:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torch.optim import SGD
 
 from stratoscope.models.classifier import Classifier
@@ -192,11 +193,13 @@ class TorchvisionClassifier(Classifier):
         name: The network's name in torchvision.
         small_images: Whether the stem is changed for images of some 32x32.
         pretrained: Whether to load torchvision's default weights for ImageNet from $TORCH_HOME/hub/checkpoints, where
-            the file must lie; they expect torchvision's normalisation of the pixels.
+            the file must lie; they expect `--data.normalisation imagenet`.
         classes: Number of classes.
         channels: Channels of the images.
         weights_file: A local file of a state dict to load; what does not fit is named in a warning and left out.
         options: Further arguments of torchvision's function, such as {dropout: 0.1}.
+        resize: Height and width to which the images are resized first (bilinear), such as 224 for a network that was
+            trained on ImageNet; null for none.
         optimizer: Optimiser; SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4 in He et al. 2016, section 4.2.
         scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.1 after epochs 82 and 123 (of 164), the
             32,000 and 48,000 steps (of 64,000) of He et al. 2016 at batches of 128.
@@ -214,6 +217,7 @@ class TorchvisionClassifier(Classifier):
         channels: int = 3,
         weights_file: str | None = None,
         options: dict[str, Any] | None = None,
+        resize: int | None = None,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.1, momentum=0.9, weight_decay=1e-4),
         scheduler: LRSchedulerCallable = lambda optimizer: DividedAt(optimizer, first=82, second=123),
         **switches: Any,
@@ -221,4 +225,13 @@ class TorchvisionClassifier(Classifier):
         if (pretrained or weights_file is not None) and switches.get("initialisation", "as_built") != "as_built":
             raise ValueError("initialisation must be as_built with loaded weights, which it would overwrite")
         network = torchvision_network(name, small_images, pretrained, classes, channels, weights_file, options)
+        if resize is not None and resize < 1:
+            raise ValueError(f"resize must be 1 pixel or more, or null for none; got {resize}")
         super().__init__(network, optimizer, scheduler, **switches)
+        self.resize = resize
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits (n, classes) of a batch of images, resized if that is asked for."""
+        if self.resize is not None:
+            image = interpolate(image, size=(self.resize, self.resize), mode="bilinear", antialias=True)
+        return super().forward(image)

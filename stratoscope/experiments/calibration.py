@@ -56,7 +56,7 @@ def _seconds(words: Sequence[str]) -> float:
 
     command = build(words)
     trainer, model, data = command.trainer, command.model, command.datamodule
-    epochs = trainer.max_epochs
+    epochs = trainer.max_epochs if command.subcommand == "fit" else 0
     if epochs is None or epochs < 0 or not hasattr(data, "sets"):
         raise Refused("expected times need --trainer.max_epochs and data of this package")
     optimiser = model.configure_optimizers()["optimizer"]
@@ -80,11 +80,11 @@ def _seconds(words: Sequence[str]) -> float:
     for name, part in data.sets.items():
         blocks = math.ceil(len(part) / EVALUATION_BATCH)
         images += min(len(part), _limit(trainer.limit_val_batches, blocks) * EVALUATION_BATCH) * (name != "train")
-    evaluation = images / data.batch_size / (trainer.check_val_every_n_epoch or 1)
+    evaluations = max(1, epochs // (trainer.check_val_every_n_epoch or 1))
     del command
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    seconds: float = step * epochs * (steps + evaluation / 3)
+    seconds: float = step * (epochs * steps + evaluations * images / data.batch_size / 3)
     return seconds
 
 

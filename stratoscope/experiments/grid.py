@@ -25,6 +25,7 @@ class PlannedRun:
         folder: Where the experiment's runs are.
         name: Name of its directory in there.
         needs: Names of the runs it starts from.
+        command: `fit` or `validate`.
     """
 
     labels: Mapping[str, Any]
@@ -32,6 +33,7 @@ class PlannedRun:
     folder: Path
     name: str
     needs: tuple[str, ...] = ()
+    command: str = "fit"
 
     @property
     def path(self) -> Path:
@@ -53,7 +55,7 @@ class PlannedRun:
             more: Further words.
         """
         options = [word for name, value in self.options.items() for word in (f"--{name}", _word(value))]
-        return ["fit", *options, *more, "--runs", str(self.folder), "--run", self.name]
+        return [self.command, *options, *more, "--runs", str(self.folder), "--run", self.name]
 
     @property
     def cell(self) -> tuple[tuple[str, Any], ...]:
@@ -71,7 +73,7 @@ def planned_runs(experiment: Experiment, scale_name: str, runs: str) -> list[Pla
 
     Raises:
         Refused: If there is no such scale, there are no runs or two of one name, or a run starts from itself or from
-            one that is not in the plan.
+            one that is not in the plan, or a published number is about several groups of runs.
     """
     scale = chosen_scale(experiment, scale_name)
     folder = Path(runs).expanduser() / experiment.name.replace("/", "_") / scale_name
@@ -85,6 +87,13 @@ def planned_runs(experiment: Experiment, scale_name: str, runs: str) -> list[Pla
                 raise Refused(f"{experiment.name}: {both} would have one directory, {run.name}; change a label")
     if not found:
         raise Refused(f"{experiment.name}: there are no runs at scale {scale_name}")
+    for number in experiment.published:
+        cells = {run.cell for run in found.values() if selected(run.labels, number.of)}
+        if len(cells) > 1:
+            about = f"published: {number.quantity} of {number.of or 'all'}"
+            raise Refused(
+                f"{experiment.name}: {about} is about {len(cells)} groups of runs; name a label of every axis"
+            )
     for run in found.values():
         for name in run.needs:
             if name not in found:
@@ -136,7 +145,7 @@ def _planned(experiment: Experiment, scale: Scale, labels: dict[str, Any], folde
         return str(folder / needs[-1])
 
     filled = {name: _filled(value, referred) for name, value in options.items()}
-    return PlannedRun(labels, filled, folder, run_name(labels), tuple(needs))
+    return PlannedRun(labels, filled, folder, run_name(labels), tuple(needs), experiment.command)
 
 
 def _label(experiment: Experiment, axis: str, text: Any) -> Any:

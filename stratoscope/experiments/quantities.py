@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from stratoscope.experiments.grid import PlannedRun, selected
-from stratoscope.experiments.specification import SEED, Figure, Quantity, Where
+from stratoscope.experiments.specification import OF_LAYERS, SEED, Figure, Quantity, Where
 from stratoscope.run_record import RunRecord
 
 Cell = tuple[tuple[str, object], ...]
@@ -108,9 +108,11 @@ def number(record: RunRecord, quantity: Quantity) -> float | str | None:
         record: The run.
         quantity: What to read.
     """
-    if quantity.take == "best_layer":
+    if quantity.take in OF_LAYERS:
         by_epoch = layers(record, quantity)
         last = by_epoch[max(by_epoch)] if by_epoch else {}
+        if quantity.take == "rank_correlation":
+            return _rank_correlation([in_unit(value, quantity) for value in last.values()])
         return max(last, key=lambda layer: last[layer]) if last else None
     values = course(record, quantity)
     if not values:
@@ -130,6 +132,13 @@ def number(record: RunRecord, quantity: Quantity) -> float | str | None:
         "fall": lambda found: max(found) - found[-1],
     }
     return take[quantity.take](list(values.values()))
+
+
+def _rank_correlation(values: Sequence[float]) -> float | None:
+    """Spearman's correlation of values with their places; None if they are all the same, or fewer than two."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(range(len(values)), values).statistic) if len(set(values)) > 1 else None
 
 
 def _within(value: float, low: float | None, high: float | None) -> bool:

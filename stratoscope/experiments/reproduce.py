@@ -27,6 +27,7 @@ PLAN = "experiment.json"
 FREE = (
     "--data.root",
     "--data.download",
+    "--model.channels_last",
     "--threads",
     "--trainer.accelerator",
     "--trainer.devices",

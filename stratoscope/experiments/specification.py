@@ -50,8 +50,9 @@ class Quantity:
         probe: Label kind and split of `probes.csv` instead, such as `true_label test`; the layer may follow, otherwise
             it is the best one.
         take: first, last, max or min over epochs; `gain`, the last less the first; `fall`, the largest
-            less the last; `best_layer`, the name of the layer
-            in which a probe is best at the last epoch.
+            less the last; `best_layer`, the name of the layer in which a probe is best at the last epoch;
+            `rank_correlation`, Spearman's, between the places of the layers and their values at the last epoch: 1 if
+            each is above the one before.
         at_epoch: Take the value of this epoch instead.
         at_least: Give the first epoch at which the metric is at least this instead.
         at_most: Or at most this.
@@ -170,6 +171,7 @@ class Experiment:
         table: Quantities of the table of all runs; the default is all of them.
         scales: Smaller versions, by name.
         note: A sentence for whoever reads the report.
+        command: `fit`, or `validate` for networks whose given weights are probed as they are.
         name: `<paper>/<figure>`; from the file's place.
     """
 
@@ -185,11 +187,14 @@ class Experiment:
     table: list[str] = field(default_factory=list)
     scales: dict[str, Scale] = field(default_factory=dict)
     note: str = ""
+    command: str = "fit"
     name: str = ""
 
 
 KINDS = {"curves", "points", "layers", "profile"}
-TAKES = {"first", "last", "max", "min", "gain", "fall", "best_layer"}
+TAKES = {"first", "last", "max", "min", "gain", "fall", "best_layer", "rank_correlation"}
+OF_LAYERS = {"best_layer", "rank_correlation"}
+COMMANDS = ("fit", "validate")
 
 
 def experiments_folder() -> Path:
@@ -327,6 +332,7 @@ def _check(experiment: Experiment, where: str) -> None:
                 if label != "all":
                     known(label, experiment.axes[axis], f"label of {axis}", place)
 
+    known(experiment.command, COMMANDS, "command", "command")
     for block in experiment.runs:
         labels(block, "runs")
         for axis in experiment.axes:
@@ -339,8 +345,8 @@ def _check(experiment: Experiment, where: str) -> None:
             raise Refused(
                 f"{where}: quantities: {name}: probe must be a label kind and a split, such as true_label test"
             )
-        if quantity.take == "best_layer" and not quantity.probe:
-            raise Refused(f"{where}: quantities: {name}: best_layer needs a probe")
+        if quantity.take in OF_LAYERS and not quantity.probe:
+            raise Refused(f"{where}: quantities: {name}: {quantity.take} needs a probe")
     for judged in [one.quantity for one in experiment.claims] + [one.quantity for one in experiment.published]:
         if judged in experiment.quantities and experiment.quantities[judged].take == "best_layer":
             raise Refused(f"{where}: {judged} is the name of a layer, which no claim can be about")
