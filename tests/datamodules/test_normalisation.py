@@ -85,6 +85,9 @@ def by_hand(name: Name, image: Tensor, train: Tensor) -> Tensor:
         channels: NDArray[np.float64] = train.numpy().astype(np.float64).transpose(1, 0, 2, 3).reshape(3, -1)
         mean, deviation = (value[None, :, None, None] for value in (channels.mean(1), channels.std(1)))
         return torch.from_numpy((pixels - mean) / deviation)
+    if name == "imagenet":
+        mean, deviation = np.array([[123.675, 116.28, 103.53], [58.395, 57.12, 57.375]])[:, None, :, None, None]
+        return torch.from_numpy((pixels - mean) / deviation)
     return torch.from_numpy(pixels / 255 if name == "unit" else (pixels - 127.5) / 255)
 
 
@@ -111,10 +114,11 @@ def test_the_input_stays(name: Name) -> None:
 @each
 @pytest.mark.parametrize("value", [0, 1, 200, 255])
 def test_constant_images(name: Name, value: int) -> None:
-    """A set of one grey gives zeros where a mean is subtracted, and the grey on the scale else."""
+    """A set of one grey gives zeros where its mean is subtracted, and the grey on the scale else."""
     grey = torch.full((2, 3, 28, 28), value, dtype=torch.uint8)
     expected = {"unit": value / 255, "centred": value / 255 - 0.5}.get(name, 0.0)
-    assert_close(normalisation(name, grey)(grey), torch.full(grey.shape, expected), rtol=0, atol=1e-4)
+    wanted = by_hand(name, grey, grey).float() if name == "imagenet" else torch.full(grey.shape, expected)
+    assert_close(normalisation(name, grey)(grey), wanted, rtol=0, atol=1e-4)
 
 
 def test_standardised_channels_have_mean_0_and_deviation_1() -> None:
@@ -156,8 +160,12 @@ def test_ends_of_the_scale(name: Name) -> None:
 @each
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_any_number_of_channels(name: Name, channels: int) -> None:
-    """One, three and four channels keep their shape."""
+    """One, three and four channels keep their shape; ImageNet's normalisation is for three."""
     image = images(6)[:, :1].repeat(1, channels, 1, 1)
+    if name == "imagenet" and channels != 3:
+        with pytest.raises(ValueError, match=f"imagenet is for images of 3 channels, these have {channels}"):
+            normalisation(name, image)
+        return
     assert normalisation(name, image)(image).shape == (6, channels, 28, 28)
 
 
@@ -166,7 +174,7 @@ def test_an_unknown_name_is_refused() -> None:
     unchecked: Any = normalisation
     while hasattr(unchecked, "__wrapped__"):
         unchecked = unchecked.__wrapped__
-    with pytest.raises(ValueError, match="must be per_image, per_channel, unit or centred, got per_pixel"):
+    with pytest.raises(ValueError, match="must be per_image, per_channel, unit, centred, imagenet; got per_pixel"):
         unchecked("per_pixel", images())
 
 

@@ -182,6 +182,21 @@ def test_an_initialisation_does_not_overwrite_loaded_weights() -> None:
     assert (model.network.get_parameter("fc.weight") == 0).all()
 
 
+def test_images_are_resized_first() -> None:
+    """A network of another size of images sees them enlarged, or made smaller, and its layers keep their names."""
+    torch.manual_seed(0)
+    model = TorchvisionClassifier("mobilenet_v3_small", small_images=False, resize=64).eval()
+    image = torch.randn(2, 3, 28, 28)
+    enlarged = nn.functional.interpolate(image, size=(64, 64), mode="bilinear", align_corners=False)
+    seen = model(image)
+    assert (seen - model.network(enlarged)).norm() < 1e-4 * seen.norm()
+    assert (seen - model.network(image)).norm() > 0.1 * seen.norm()
+    taps = {tap.name: tap for tap in find_taps(model, model, image)}
+    assert taps["network.features.0.0"].width == 16 * 32 * 32
+    with pytest.raises(ValueError, match="resize must be 1 pixel or more, or null for none; got 0"):
+        TorchvisionClassifier("mobilenet_v3_small", small_images=False, resize=0)
+
+
 def test_options_reach_torchvision() -> None:
     """Further arguments go to torchvision's function."""
     network = on_meta("mobilenet_v2", options={"dropout": 0.7})

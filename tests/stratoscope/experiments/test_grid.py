@@ -45,6 +45,22 @@ def test_every_combination_is_there_once(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_an_experiment_may_validate_instead(tmp_path: Path) -> None:
+    """Its runs are of that command."""
+    assert {run.words()[0] for run in plan(tmp_path, command="validate")} == {"validate"}
+
+
+def test_a_published_number_is_about_one_group_of_runs(tmp_path: Path) -> None:
+    """With a label of every axis but the seed's; otherwise it would stand beside any of them."""
+    parts: dict[str, Any] = {"quantities": {"error": {"metric": "test/accuracy", "error": True}}}
+    of = {"network": "MLP", "labels": "true"}
+    known = {"quantity": "error", "value": 1, "tolerance": 1}
+    plan(tmp_path, published=[{**known, "of": of}], **parts)
+    for few, groups in (({"network": "MLP"}, 2), ({}, 4)):
+        with pytest.raises(Refused, match=f"published: error of .* is about {groups} groups of runs; name a label"):
+            plan(tmp_path, published=[{**known, "of": few}], **parts)
+
+
 def test_blocks_that_overlap_give_one_run(tmp_path: Path) -> None:
     """In tiny.yaml the second block has one run of the first again, and in a third all of them."""
     runs = planned_runs(read_experiment(str(TINY)), "full", "runs")

@@ -189,6 +189,28 @@ def test_no_more_runs_than_asked_for_at_a_time(tmp_path: Path) -> None:
     assert (at_work, most) == (0, 2)
 
 
+def test_networks_are_probed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An experiment of `validate` has a plan, begins again what was cut off, and judges by the probes."""
+    options = {name: value for name, value in OPTIONS.items() if name != "trainer.max_epochs"}
+    options["trainer.callbacks"] = [{"class_path": "LinearProbes", "init_args": {"tolerance": 1e-3}}]
+    depth = {"probe": "true_label test", "take": "rank_correlation"}
+    claim = {"text": "Depth helps", "quantity": "depth", "at_least": 0.5}
+    file = written(
+        tmp_path / "my", command="validate", options=options, quantities={"depth": depth}, claims=[claim],
+        axes={"depth": {5: {"model.depth": 5}}}, runs=[{"depth": 5}],
+    )  # fmt: skip
+    assert reproduce([str(file), "--dry-run"]) == 0
+    assert not Path("runs").exists()
+    for cut_off in (False, True):
+        if cut_off:
+            record = json.loads(Path("runs/my_small/full/5/run.json").read_text())
+            Path("runs/my_small/full/5/run.json").write_text(json.dumps({**record, "status": "running"}))
+        assert reproduce([str(file), "--jobs", "1"]) == 0
+        assert "1 of 1 runs finished" in capsys.readouterr().out
+        assert "does not hold" in Path("runs/my_small/full/report.html").read_text()
+    assert not Path("runs/my_small/full/5/checkpoints").exists()
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It tries a few steps, and prints the plan, how long it may take, and the first command line."""
     file = written(tmp_path / "my")

@@ -75,6 +75,10 @@ ACCURACY = "test/accuracy"
         (Quantity(probe="true_label test conv1 fc1"), 0.625),
         (Quantity(probe="true_label test", take="best_layer"), "conv2"),
         (Quantity(probe="true_label test conv1", take="best_layer"), "conv1"),
+        (Quantity(probe="true_label test", take="rank_correlation"), 1),  # conv1 0.625, conv2 0.75
+        (Quantity(probe="true_label test", take="rank_correlation", error=True, percent=True), -1),
+        (Quantity(probe="true_label test conv1", take="rank_correlation"), None),
+        (Quantity(probe="given_label train", take="rank_correlation"), None),
         (Quantity(probe="true_label train"), 0.98),
         (Quantity(probe="given_label test"), 0.97),
         (Quantity(probe="given_label train"), None),
@@ -86,6 +90,20 @@ def test_numbers_of_a_run(quantity: Quantity, wanted: float | str | None) -> Non
     """First, last, largest and smallest, gains, epochs and layers, in their units."""
     found = number(record(ROWS, PROBES), quantity)
     assert found == (wanted if isinstance(wanted, str) or wanted is None else pytest.approx(wanted))
+
+
+def test_the_rank_correlation_of_depth_and_error_in_a_paper() -> None:
+    """Alain & Bengio 2016, figure 4a: the error of probes in ResNet-50 rises once; ties share a rank."""
+    errors = [0.99, 0.94, 0.89, 0.88, 0.87, 0.82, 0.79, 0.76, 0.77, 0.69, 0.67, 0.62, 0.57, 0.51, 0.41, 0.39, 0.31]
+    blocks = [probe_row(0, f"layer{i}", 1 - error) for i, error in enumerate(errors)]
+    quantity = Quantity(probe="true_label test", take="rank_correlation", error=True)
+    squares = 2  # of the differences of ranks: two neighbours have changed places
+    wanted = -1 + 6 * squares / (17 * (17**2 - 1))
+    assert number(record([], blocks), quantity) == pytest.approx(wanted)
+    tied = [probe_row(0, f"layer{i}", accuracy) for i, accuracy in enumerate([0.5, 0.5, 0.6])]
+    assert number(record([], tied), quantity) == pytest.approx(-(0.75**0.5))
+    same = [probe_row(0, f"layer{i}", 0.5) for i in range(3)]
+    assert number(record([], same), quantity) is None
 
 
 def test_courses_are_in_order_and_in_their_unit() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from numpy.typing import NDArray
-from torchvision import datasets
+from torchvision import datasets, models
 
 from stratoscope.cli import build, main
 from stratoscope.datamodules.cifar10 import NAMES
@@ -186,6 +187,11 @@ def test_every_run_can_begin(name: str, cifar10: Path, tmp_path: Path, monkeypat
     """Data, network, optimiser, callbacks and trainer of every run are built and fit each other."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STRATOSCOPE_CACHE", str(tmp_path / "cache"))
+    if name == "alain2016/resnet50":
+        weights = tmp_path / "hub" / "checkpoints" / "resnet50-11ad3fa6.pth"  # torchvision's default ones
+        weights.parent.mkdir(parents=True)
+        torch.save(models.resnet50().state_dict(), weights)
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for scale in ("full", *read_experiment(name).scales):
         for run in telling(plan(name, scale), all_pairs=False):
             if not run.needs:
@@ -260,6 +266,12 @@ WRONG = {
     "both metric and probe": (("quantities", "test error", "probe"), "true_label test", "needs either metric or probe"),
     "neither": (("quantities", "test error", "metric"), None, "test error needs either metric or probe"),
     "probe of no split": (("quantities", "separability", "probe"), "true_label", "a label kind and a split"),
+    "another command": (("command",), "test", "command: no command 'test'; there are fit, validate"),
+    "correlation of a metric": (
+        ("quantities", "test error", "take"),
+        "rank_correlation",
+        "rank_correlation needs a probe",
+    ),
     "best layer of a metric": (("quantities", "test error", "take"), "best_layer", "best_layer needs a probe"),
     "layers of a metric": (("figures", "layers", "quantity"), "test error", "layers needs a quantity with a probe"),
     "points without x": (("figures", "points", "x"), None, "figures: points: points needs x"),
