@@ -1,11 +1,10 @@
 """`stratoscope ls`, `show` and `best`: what has been run and what came of it, from the files that runs leave."""
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from stratoscope.one_line_parser import OneLineParser
 from stratoscope.refused import Refused, nearest
 from stratoscope.results_tables import best_table, run_table
 from stratoscope.run_record import DamagedRun, RunRecord, falls, find_runs, load_run
@@ -14,28 +13,6 @@ from stratoscope.terminal import grid, put
 
 COMMANDS = ("ls", "show", "best")
 METRICS = ("train/accuracy", "train/loss", "test/accuracy", "test/loss")  # those of every classifier
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Refuse the input in one line.
-
-        Raises:
-            Refused: Always.
-        """
-        command = self.prog.removeprefix("stratoscope ")
-        if unknown := re.search(r"unrecognized arguments: (-\S+)", message):
-            option = unknown[1].split("=")[0]
-            close = nearest(option, self._option_string_actions)
-            raise Refused(f"{command}: no option {option}{close or f'; {self._short_usage()}'}")
-        words = message.replace("argument ", "", 1).replace("invalid int value:", "expected a whole number, got")
-        words = words.replace("the following arguments are required: ", "missing: ").replace(
-            "unrecognized arguments", "too many words"
-        )
-        raise Refused(f"{command}: {words}; {self._short_usage()}")
-
-    def _short_usage(self) -> str:
-        return " ".join(self.format_usage().split()).replace(" [-h]", "")
 
 
 def parser(command: str) -> argparse.ArgumentParser:
@@ -49,7 +26,7 @@ def parser(command: str) -> argparse.ArgumentParser:
         "show": "Everything about one run.",
         "best": "Runs ranked by the best value of a metric.",
     }
-    made = _Parser(f"stratoscope {command}", description=what[command], allow_abbrev=False)
+    made = OneLineParser(f"stratoscope {command}", description=what[command])
     if command == "show":
         made.add_argument("id", metavar="ID", help="The run's name, any part of it that no other run has, or its path.")
         made.add_argument("--runs", metavar="FOLDER", default="runs", help="Folder of all run directories.")

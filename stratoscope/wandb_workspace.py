@@ -3,12 +3,12 @@
 The panels are those of the extra `wandb` (wandb-workspaces); `stratoscope workspace ENTITY/PROJECT` saves them.
 """
 
-import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from stratoscope.experiments.grid import chosen_scale
 from stratoscope.experiments.specification import FULL, read_experiment
+from stratoscope.one_line_parser import OneLineParser
 from stratoscope.refusal import Refused
 from stratoscope.wandb_setup import group_of
 
@@ -76,18 +76,6 @@ def workspace(entity: str, project: str, experiment: str = "", scale: str = FULL
     )
 
 
-class Parser(argparse.ArgumentParser):
-    """Refuses in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the input.
-
-        Raises:
-            Refused: Always.
-        """
-        raise Refused(f"workspace: {message}")
-
-
 def save_workspace(words: Sequence[str]) -> str:
     """`stratoscope workspace`: save the workspace to W&B.
 
@@ -100,7 +88,7 @@ def save_workspace(words: Sequence[str]) -> str:
     Raises:
         Refused: If the input makes no sense, or W&B does not take it.
     """
-    parser = Parser(prog="stratoscope workspace", description="Save a W&B workspace that shows what is recorded.")
+    parser = OneLineParser("stratoscope workspace", description="Save a W&B workspace that shows what is recorded.")
     parser.add_argument("project", metavar="ENTITY/PROJECT")
     parser.add_argument("experiment", nargs="?", default="", help="show the runs of this experiment only")
     parser.add_argument("--scale", default=FULL, help="at this scale")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +19,7 @@ from stratoscope.experiments.grid import PlannedRun, chosen_scale, planned_runs
 from stratoscope.experiments.launcher import FINISHED, INTERRUPTED, Launcher
 from stratoscope.experiments.slurm import submit
 from stratoscope.experiments.specification import FULL, Experiment, experiment_names, read_experiment
+from stratoscope.one_line_parser import OneLineParser
 from stratoscope.refusal import Refused
 from stratoscope.wandb_setup import group_of
 
@@ -36,18 +37,6 @@ FREE = (
     "--trainer.logger",
     "--trainer.enable_progress_bar",
 )
-
-
-class Parser(argparse.ArgumentParser):
-    """Refuses in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the input.
-
-        Raises:
-            Refused: Always.
-        """
-        raise Refused(f"reproduce: {message}")
 
 
 def reproduce(words: Sequence[str]) -> int:
@@ -152,12 +141,11 @@ def _bounds(experiment: Experiment) -> list[Any]:
     return read
 
 
-def _parser() -> Parser:
-    parser = Parser(
-        prog="stratoscope reproduce",
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
+        "stratoscope reproduce",
         description="Run an experiment, or go on with it, and write its report. Without a name: lists them. Options of "
         "fit, such as --data.root FOLDER, go to every run.",
-        allow_abbrev=False,
     )
     parser.add_argument("name", nargs="?", help="<paper>/<figure>, or a file of your own")
     parser.add_argument("--scale", default=FULL, help="a smaller version of the experiment")

@@ -143,13 +143,14 @@ def _place(label: Any, figure: Figure) -> float:
 def _profile(
     axis: "Axes", experiment: Experiment, figure: Figure, _: Sequence[Result], groups: dict[str, list[Result]]
 ) -> list[Row]:
-    """A probe over the layers: untrained (dotted) and after the last epoch."""
+    """A probe over the layers: untrained (dotted) and after the last epoch, or once if nothing was trained."""
     quantity, rows = experiment.quantities[figure.quantity], []
     names: list[str] = []
     for number, (name, group) in enumerate(groups.items()):
         by_run = [layers(one.record, quantity) for one in group if one.record]
         by_run = [one for one in by_run if one]
-        for place, dotted in ((min, True), (max, False)):
+        trained = any(len(one) > 1 for one in by_run)
+        for place, dotted in ((min, True), (max, False)) if trained else ((max, False),):
             tables = [one[place(one)] for one in by_run]
             if not tables:
                 continue
@@ -157,8 +158,9 @@ def _profile(
             shown = [layer for layer in names if all(layer in table for table in tables)]
             means = [sum(in_unit(table[layer], quantity) for table in tables) / len(tables) for layer in shown]
             style = _style(number) | ({"linestyle": ":", "markerfacecolor": "none"} if dotted else {})
-            state = "untrained" if dotted else "trained"
-            axis.plot([names.index(layer) for layer in shown], means, label=f"{name}, {state}", **style)
+            state = ("untrained" if dotted else "trained") if trained else ""
+            label = ", ".join(filter(None, (name, state)))
+            axis.plot([names.index(layer) for layer in shown], means, label=label, **style)
             rows += [
                 {"line": name, "state": state, "layer": layer, figure.quantity: mean}
                 for layer, mean in zip(shown, means, strict=True)

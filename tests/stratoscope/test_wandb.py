@@ -312,7 +312,7 @@ def test_a_workspace_needs_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """And an experiment that exists, and the extra."""
     for words, part in (
         (["p"], "takes ENTITY/PROJECT, got p"),
-        ([], "required"),
+        ([], "missing: ENTITY/PROJECT"),
         (["me/p", "zhang2017/nosuch"], "nosuch"),
         (["me/p", "zhang2017/table1", "--scale", "tiny"], "--scale tiny"),
     ):

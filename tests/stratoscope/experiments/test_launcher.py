@@ -192,12 +192,13 @@ def test_no_more_runs_than_asked_for_at_a_time(tmp_path: Path) -> None:
 def test_networks_are_probed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An experiment of `validate` has a plan, begins again what was cut off, and judges by the probes."""
     options = {name: value for name, value in OPTIONS.items() if name != "trainer.max_epochs"}
-    options["trainer.callbacks"] = [{"class_path": "LinearProbes", "init_args": {"tolerance": 1e-3}}]
+    options["trainer.callbacks"] = [{"class_path": "LinearProbes", "init_args": {"taps": "*relu*", "tolerance": 1e-3}}]
     depth = {"probe": "true_label test", "take": "rank_correlation"}
     claim = {"text": "Depth helps", "quantity": "depth", "at_least": 0.5}
     file = written(
         tmp_path / "my", command="validate", options=options, quantities={"depth": depth}, claims=[claim],
         axes={"depth": {5: {"model.depth": 5}}}, runs=[{"depth": 5}],
+        figures={"profile": {"kind": "profile", "title": "", "quantity": "depth", "lines": "depth"}},
     )  # fmt: skip
     assert reproduce([str(file), "--dry-run"]) == 0
     assert not Path("runs").exists()
@@ -209,6 +210,10 @@ def test_networks_are_probed_as_they_are(tmp_path: Path, capsys: pytest.CaptureF
         assert "1 of 1 runs finished" in capsys.readouterr().out
         assert "does not hold" in Path("runs/my_small/full/report.html").read_text()
     assert not Path("runs/my_small/full/5/checkpoints").exists()
+    drawn = Path("runs/my_small/full/report/profile.csv").read_text().splitlines()[1:]
+    layers = [f"network.relu{layer}" for layer in range(1, 6)]
+    names = [line.split(",")[:3] for line in drawn]  # each layer once, as nothing was trained
+    assert names == [["5", "", layer] for layer in layers]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
