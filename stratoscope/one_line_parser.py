@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from stratoscope.refused import Refused, nearest
 
@@ -10,8 +10,8 @@ from stratoscope.refused import Refused, nearest
 class OneLineParser(argparse.ArgumentParser):
     """Raises what is wrong in one line, with the usage; no option can be abbreviated."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+    def __init__(self, command: str, description: str) -> None:
+        super().__init__(command, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the input in one line.

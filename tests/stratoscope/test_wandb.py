@@ -37,8 +37,8 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WANDB_SILENT", "true")
-    wandb_sets = ("WANDB_MODE", "WANDB_PROJECT", "WANDB_API_KEY", "WANDB_FINISH_TIMEOUT", "WANDB_FINISH_TIMEOUT_RAISES")
-    wandb_sets += ("WANDB_INIT_TIMEOUT", "WANDB_RUN_ID")
+    wandb_sets = ["WANDB_MODE", "WANDB_PROJECT", "WANDB_API_KEY", "WANDB_FINISH_TIMEOUT", "WANDB_FINISH_TIMEOUT_RAISES"]
+    wandb_sets += ["WANDB_INIT_TIMEOUT", "WANDB_RUN_ID"]
     for name in ("STRATOSCOPE_RUN", "PL_GLOBAL_SEED", *wandb_sets):
         monkeypatch.delenv(name, raising=False)
     wandb.teardown()  # it reads the environment once
@@ -46,7 +46,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     wandb.teardown()
 
 
-def records(run: str = "one", runs: str = "runs", kind: str = "*run") -> list[Any]:
+def records(run: str = "one", runs: str = "runs", folder: str = "*run") -> list[Any]:
     """What W&B recorded of a run, in order.
 
     The file is a LevelDB log after a header of 7 bytes: blocks of 32 KiB, in them parts of records, each after its
@@ -56,7 +56,7 @@ def records(run: str = "one", runs: str = "runs", kind: str = "*run") -> list[An
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # it is made at run time
 
     wandb.teardown()  # its own process writes on after a run has ended
-    (file,) = Path(runs, run, "wandb").glob(f"{kind}-*/*.wandb")
+    (file,) = Path(runs, run, "wandb").glob(f"{folder}-*/*.wandb")
     data, at, record, found = file.read_bytes(), 7, b"", []
     while at + 7 <= len(data):
         if (room := BLOCK - at % BLOCK) < 7:
@@ -248,7 +248,7 @@ def test_a_server_that_does_not_begin_a_run_makes_it_offline(
     said = capfd.readouterr().out
     assert f"W&B has no run at {address} (" in said
     assert "and writes offline; later: wandb sync runs/one/wandb/offline-run-*" in said
-    rows = [items(history.item) for history in only("history", records(kind="offline-run"))]
+    rows = [items(history.item) for history in only("history", records(folder="offline-run"))]
     assert {row["epoch"] for row in rows if "test/accuracy" in row} == {1, 2}
 
 
