@@ -28,31 +28,38 @@ def probe_plan(
         columns: Classes times label kinds times ridges.
     """
     samples = sum(layers.counts.values())
-    rate = _seconds_per_product(layers.rows[TRAIN], columns)
+    each = fitting_seconds(layers.rows[TRAIN], columns)
     widest = max(len(tap.name) for tap in taps)
     lines = [f"reading {samples:,} samples took {layers.seconds:.1f} s; to be probed:"]
     total = 0.0
     for tap in taps:
         probed = features[tap.name]
         size = samples * probed * layers.rows[TRAIN][tap.name].element_size() / 2**20
-        seconds = rate * layers.counts[TRAIN] * probed * 2 * ITERATIONS
+        seconds = each.get(tap.name, 0.0) * layers.counts[TRAIN]
         total += seconds
         cut = f"{probed:,} of {tap.width:,}" if probed < tap.width else f"{probed:,}"
         where = ", in a file" if tap.name in in_files else ""
         lines.append(f"  {tap.name:{widest}}  {cut:>16} features, {size:7,.0f} MiB{where}, about {seconds:.1f} s")
-    each = f" by each of {layers.shard.ranks} processes" if layers.shard.ranks > 1 else ""
-    lines.append(f"  together about {total / layers.shard.ranks:.0f} s of fitting{each}")
+    ranks = f" by each of {layers.shard.ranks} processes" if layers.shard.ranks > 1 else ""
+    lines.append(f"  together about {total / layers.shard.ranks:.0f} s of fitting{ranks}")
     return "\n".join(lines)
 
 
-def _seconds_per_product(rows: Mapping[str, Tensor], columns: int) -> float:
-    """Measured seconds per sample and feature of a product with so many columns."""
-    x = max(rows.values(), key=lambda x: x.shape[1])[:TRIED]
-    if not len(x):
-        return 0.0
+def fitting_seconds(rows: Mapping[str, Tensor], columns: int) -> dict[str, float]:
+    """Expected seconds per training sample of the fits of every layer, from timing the products of the widest.
+
+    Args:
+        rows: Some features, (samples, features), by layer.
+        columns: Classes times label kinds times ridges.
+    """
+    widest = max(rows.values(), key=lambda x: x.shape[1])
+    if not len(widest):
+        return {}
+    x = widest[:TRIED].repeat(-(-TRIED // len(widest)), 1)[:TRIED]
     weight = torch.zeros(columns, x.shape[1], dtype=x.dtype, device=x.device)
     began = time.perf_counter()
     for _ in range(2):  # the first to warm up
         began = time.perf_counter()
         float(moments(times(x, weight), x)[0, 0])  # a number waits for the device
-    return (time.perf_counter() - began) / (2 * x.numel())
+    product = (time.perf_counter() - began) / (2 * x.numel())
+    return {name: product * features.shape[1] * 2 * ITERATIONS for name, features in rows.items()}

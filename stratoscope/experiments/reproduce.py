@@ -251,7 +251,5 @@ def _print_plan(experiment: Experiment, scale: str, runs: Sequence[PlannedRun], 
         table.add_row(run.name, *(str(label) for label in run.labels.values()), f"{expected[run.name] / 60:.1f}")
     console.print(table)
     together = sum(expected.values()) / 60
-    console.print(
-        f"training alone, one after the other: about {together:.0f} min; {jobs} at a time: {together / jobs:.0f}"
-    )
+    console.print(f"one after the other: about {together:.0f} min; {jobs} at a time: {together / jobs:.0f}")
     console.print(f"the first: stratoscope {' '.join(runs[0].words(*more))}")
