@@ -7,7 +7,8 @@ from stratoscope.callbacks.heat_map import Cell, HeatMap
 from stratoscope.callbacks.probe_table import ProbeTable, title
 
 INCH_PER_LAYER, INCH_PER_EPOCH = 0.34, 0.52
-WIDEST = 12.0  # inches per panel
+WIDEST, TALLEST = 12.0, 13.0  # inches per panel
+NAMED = 36  # most layers that are named
 
 
 def draw_separability(table: ProbeTable, file: Path) -> None:
@@ -25,13 +26,15 @@ def draw_separability(table: ProbeTable, file: Path) -> None:
     panels = table.panels()
     layers, epochs = table.unique("layer"), table.unique("epoch")
     wide = min(WIDEST, 2.4 + INCH_PER_EPOCH * len(epochs))
-    figure = Figure(figsize=(max(6.0, wide), len(panels) * (1.3 + INCH_PER_LAYER * len(layers))), layout="constrained")
+    tall = min(TALLEST, 1.3 + INCH_PER_LAYER * len(layers))
+    figure = Figure(figsize=(max(6.0, wide), len(panels) * tall), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for axis, (kind, split) in zip(axes, panels, strict=True):
         panel = probe_panel(table, kind, split, title(kind, split))
         known = panel.numbers() or [0.0, 100.0]
-        panel.draw(axis, (min(known), max(known)), font=8.0 if wide < WIDEST else None)
+        room = wide < WIDEST and tall < TALLEST
+        panel.draw(axis, (min(known), max(known)), font=8.0 if room else None, names=(NAMED, 24))
     with replacing(file) as part:
         figure.savefig(part, format="png", dpi=150)
 

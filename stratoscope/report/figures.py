@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stratoscope.callbacks.heat_map import Cell, HeatMap
-from stratoscope.callbacks.probe_table import shared_prefix
+from stratoscope.callbacks.probe_table import evenly, shared_prefix
 from stratoscope.experiments.quantities import Estimate, Result, compared, course, drawn, in_unit, layers
 from stratoscope.experiments.specification import SEED, Experiment, Figure, Quantity
 
@@ -18,6 +18,7 @@ Row = dict[str, Any]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
 MARKERS = "os^Dv<>P"
 MANY = 25  # points of a line that need no marks
+TALLEST, NAMED = 12.0, 32  # inches of a heat map; most layers that are named
 
 
 def draw(
@@ -166,7 +167,8 @@ def _profile(
                 for layer, mean in zip(shown, means, strict=True)
             ]
     prefix = shared_prefix(names)
-    axis.set_xticks(range(len(names)), [name.removeprefix(prefix) for name in names], rotation=45, ha="right")
+    places = evenly(list(range(len(names))), NAMED)
+    axis.set_xticks(places, [names[at].removeprefix(prefix) for at in places], rotation=45, ha="right")
     axis.set_ylabel(_with_unit(figure.quantity, quantity.unit))
     return rows
 
@@ -175,7 +177,7 @@ def _size(groups: dict[str, list[Result]], quantity: Quantity) -> tuple[float, f
     tables = [layers(group[0].record, quantity) for group in groups.values() if group[0].record]
     rows = max((len(at) for table in tables for at in table.values()), default=4)
     columns = max((len(table) for table in tables), default=4)
-    return max(5.0, min(10.0, 2.8 + 0.5 * columns)), max(1, len(groups)) * (1.2 + 0.3 * rows)
+    return max(5.0, min(10.0, 2.8 + 0.5 * columns)), max(1, len(groups)) * min(TALLEST, 1.2 + 0.3 * rows)
 
 
 def _layers(picture: "Picture", figure: Figure, quantity: Quantity, groups: dict[str, list[Result]]) -> list[Row]:
@@ -202,7 +204,8 @@ def _layers(picture: "Picture", figure: Figure, quantity: Quantity, groups: dict
         return rows
     numbers = [number for one in maps for number in one.numbers()]
     for axis, one in zip(picture.subplots(len(maps), squeeze=False)[:, 0], maps, strict=True):
-        one.draw(axis, (min(numbers), max(numbers)))
+        room = 1.2 + 0.3 * len(one.layers) < TALLEST
+        one.draw(axis, (min(numbers), max(numbers)), font=8.0 if room else None, names=(NAMED, 24))
     return rows
 
 
