@@ -5,8 +5,11 @@ import math
 import time
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from stratoscope.callbacks import LinearProbes
@@ -17,6 +20,7 @@ from stratoscope.probes import frozen, read_features
 from stratoscope.refusal import Refused
 
 STEPS = 4  # the first of which does not count
+FEW = 32  # images that are looked at
 
 
 def expected_seconds(runs: Sequence[PlannedRun], more: Sequence[str]) -> dict[str, float]:
@@ -40,7 +44,8 @@ def expected_seconds(runs: Sequence[PlannedRun], more: Sequence[str]) -> dict[st
         alike = {name: _of_weight(value) for name, value in run.options.items() if name != "seed_everything"}
         # without what would look for another run's weights
         probes = [one for one in _listed(run.options.get("trainer.callbacks")) if "LinearProbes" in json.dumps(one)]
-        key = json.dumps([alike, probes, run.options.get("data.corruption") if probes else None], sort_keys=True)
+        corruption = _seedless(run.options.get("data.corruption")) if probes else None
+        key = json.dumps([alike, probes, corruption], sort_keys=True)
         if key not in known:
             # under a name of its own, as nothing is written
             words = run.words(*more, "--trainer.callbacks", json.dumps(probes or None))
@@ -52,9 +57,15 @@ def expected_seconds(runs: Sequence[PlannedRun], more: Sequence[str]) -> dict[st
 def _of_weight(value: object) -> object:
     """An option without the corruptions in it, but for those that change the number of samples."""
     if isinstance(value, list):
-        kept = [one for one in value if "RandomSubset" in json.dumps(one)]
+        kept = [_seedless(one) for one in value if "RandomSubset" in json.dumps(one)]
         return kept or None
     return value
+
+
+def _seedless(value: object) -> object:
+    if isinstance(value, list):
+        return [_seedless(one) for one in value]
+    return {key: _seedless(one) for key, one in value.items() if key != "seed"} if isinstance(value, dict) else value
 
 
 def _listed(value: object) -> list[object]:
@@ -66,47 +77,67 @@ def _seconds(words: Sequence[str]) -> float:
 
     command = build(words)
     trainer, model, data = command.trainer, command.model, command.datamodule
-    epochs = trainer.max_epochs if command.subcommand == "fit" else 0
+    fits = command.subcommand == "fit"
+    epochs = trainer.max_epochs if fits else 0
     if epochs is None or epochs < 0 or not hasattr(data, "sets"):
         raise Refused("expected times need --trainer.max_epochs and data of this package")
-    optimiser = model.configure_optimizers()["optimizer"]
-    device = trainer.strategy.root_device
-    model.to(device).train()
-    loader = data.train_dataloader()
+    loader, device = data.train_dataloader(), trainer.strategy.root_device
+    model.to(device)
+    batches = [
+        batch._replace(image=batch.image.to(device), given_label=batch.given_label.to(device))
+        for batch in islice(loader, STEPS if fits else 1)
+    ]
+    some, two_kinds = batches[0].image[:FEW], bool((batches[0].given_label.cpu() != batches[0].true_label).any())
+    step = _step(trainer, model, batches) if fits else 0.0
+    look = step / len(batches[0].image) / 3 if fits else _look(trainer, model, some)  # a forward pass of one image
+    steps = min(len(loader), _limit(trainer.limit_train_batches, len(loader)))
+    tests = [part for name, part in data.sets.items() if name != "train"]
+    blocks = (_limit(trainer.limit_val_batches, math.ceil(len(part) / EVALUATION_BATCH)) for part in tests)
+    evaluated = sum(min(len(part), few * EVALUATION_BATCH) for part, few in zip(tests, blocks, strict=True))
+    evaluations = epochs // (trainer.check_val_every_n_epoch or 1) if fits else 1
+    seconds = epochs * steps * step + evaluations * evaluated * look
+    for probes in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(probes, LinearProbes):
+            taps = [tap.name for tap in probes.choose_taps(model, some)]
+            with frozen(model), trainer.precision_plugin.forward_context():
+                features = read_features(model, model, some, taps, probes.reduce)
+            columns = data.classes * (1 + two_kinds) * len(probes.ridges)
+            fitted = probes.choice.size(len(data.sets["train"]))
+            once = look * (fitted + sum(map(len, tests))) + fitted * sum(fitting_seconds(features, columns).values())
+            seconds += once * (sum(map(probes.due, range(epochs + 1))) if fits else 1)
+    del command
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return float(seconds)
+
+
+def _step(trainer: Trainer, model: LightningModule, batches: Sequence[Any]) -> float:
+    """Seconds of a training step."""
+    made: Any = model.configure_optimizers()
+    optimiser = made["optimizer"]
+    model.train()
     took = []
-    for batch in islice(loader, STEPS):
+    for batch in batches:
         began = time.perf_counter()
-        moved = batch._replace(image=batch.image.to(device), given_label=batch.given_label.to(device))
         with trainer.precision_plugin.forward_context():
-            loss = cross_entropy(model(moved.image), moved.given_label)
+            loss = cross_entropy(model(batch.image), batch.given_label)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
         float(loss.detach())  # waits for the device
         took.append(time.perf_counter() - began)
-    step = min(took[1:] or took)
-    steps = min(len(loader), _limit(trainer.limit_train_batches, len(loader)))
-    images = 0.0
-    for name, part in data.sets.items():
-        blocks = math.ceil(len(part) / EVALUATION_BATCH)
-        images += min(len(part), _limit(trainer.limit_val_batches, blocks) * EVALUATION_BATCH) * (name != "train")
-    evaluations = max(1, epochs // (trainer.check_val_every_n_epoch or 1))
-    look = step / data.batch_size / 3  # a forward pass of one image
-    seconds = step * epochs * steps + look * evaluations * images
-    for probes in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(probes, LinearProbes):
-            times = sum(map(probes.due, range(epochs + 1))) if command.subcommand == "fit" else 1
-            fitted = probes.choice.size(len(data.sets["train"]))
-            kinds = 1 + bool((batch.given_label != batch.true_label).any())
-            taps = [tap.name for tap in probes.choose_taps(model, moved.image)]
-            with frozen(model), trainer.precision_plugin.forward_context():
-                features = read_features(model, model, moved.image, taps, probes.reduce)
-            fits = sum(fitting_seconds(features, data.classes * kinds * len(probes.ridges)).values())
-            seconds += times * (look * (fitted + images) + fits * fitted)
-    del command
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return float(seconds)
+    return min(took[1:] or took)
+
+
+def _look(trainer: Trainer, model: LightningModule, image: Tensor) -> float:
+    """Seconds of a forward pass of one image."""
+    took = []
+    with frozen(model), trainer.precision_plugin.forward_context():
+        for _ in range(2):
+            began = time.perf_counter()
+            float(model(image).sum())
+            took.append(time.perf_counter() - began)
+    return min(took) / len(image)
 
 
 def _limit(limit: float | None, batches: int) -> float:

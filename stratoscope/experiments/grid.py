@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -13,6 +13,7 @@ from stratoscope.refusal import Refused
 from stratoscope.refused import nearest
 
 REFERENCE = re.compile(r"\{run:([^}]*)\}")  # in an option: the directory of another run of the experiment
+LABEL = re.compile(r"\{label:([^}]*)\}")  # instead of a value: the run's label of an axis
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,9 @@ def planned_runs(experiment: Experiment, scale_name: str, runs: str) -> list[Pla
         raise Refused(f"{experiment.name}: there are no runs at scale {scale_name}")
     for number in experiment.published:
         cells = {run.cell for run in found.values() if selected(run.labels, number.of)}
-        if len(cells) > 1:
+        if len(cells) > 1 or (not cells and scale_name == FULL):
             about = f"published: {number.quantity} of {number.of or 'all'}"
-            raise Refused(
-                f"{experiment.name}: {about} is about {len(cells)} groups of runs; name a label of every axis"
-            )
+            raise Refused(f"{experiment.name}: {about} is about {len(cells)} groups of runs, must be one")
     for run in found.values():
         for name in run.needs:
             if name not in found:
@@ -135,6 +134,11 @@ def _planned(experiment: Experiment, scale: Scale, labels: dict[str, Any], folde
         _merge(options, scale.axes.get(axis, {}).get(label) or {})
     needs: list[str] = []
 
+    def own(axis: str) -> Any:
+        if axis not in labels:
+            raise Refused(f"{experiment.name}: {{label:{axis}}}: no axis {axis}{nearest(axis, labels)}")
+        return labels[axis]
+
     def referred(match: re.Match[str]) -> str:
         changed = {axis.strip(): label.strip() for axis, _, label in (p.partition("=") for p in match[1].split(","))}
         for axis in changed:
@@ -144,7 +148,7 @@ def _planned(experiment: Experiment, scale: Scale, labels: dict[str, Any], folde
         needs.append(run_name(other))
         return str(folder / needs[-1])
 
-    filled = {name: _filled(value, referred) for name, value in options.items()}
+    filled = {name: _filled(value, referred, own) for name, value in options.items()}
     return PlannedRun(labels, filled, folder, run_name(labels), tuple(needs), experiment.command)
 
 
@@ -165,12 +169,13 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
-def _filled(value: Any, referred: Any) -> Any:
+def _filled(value: Any, referred: Callable[[re.Match[str]], str], own: Callable[[str], Any]) -> Any:
     if isinstance(value, str):
-        return REFERENCE.sub(referred, value)
+        whole = LABEL.fullmatch(value)
+        return own(whole[1]) if whole else REFERENCE.sub(referred, value)
     if isinstance(value, list):
-        return [_filled(one, referred) for one in value]
-    return {key: _filled(one, referred) for key, one in value.items()} if isinstance(value, dict) else value
+        return [_filled(one, referred, own) for one in value]
+    return {key: _filled(one, referred, own) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _depth(run: PlannedRun, runs: Mapping[str, PlannedRun], above: tuple[str, ...]) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from stratoscope.experiments.grid import PlannedRun, selected
@@ -109,11 +109,7 @@ def number(record: RunRecord, quantity: Quantity) -> float | str | None:
         quantity: What to read.
     """
     if quantity.take in OF_LAYERS:
-        by_epoch = layers(record, quantity)
-        last = by_epoch[max(by_epoch)] if by_epoch else {}
-        if quantity.take == "rank_correlation":
-            return _rank_correlation([in_unit(value, quantity) for value in last.values()])
-        return max(last, key=lambda layer: last[layer]) if last else None
+        return _of_layers(record, quantity)
     values = course(record, quantity)
     if not values:
         return None
@@ -134,11 +130,28 @@ def number(record: RunRecord, quantity: Quantity) -> float | str | None:
     return take[quantity.take](list(values.values()))
 
 
+def _of_layers(record: RunRecord, quantity: Quantity) -> float | str | None:
+    """What is said of the layers at the last epoch."""
+    by_epoch = layers(record, quantity)
+    last = by_epoch[max(by_epoch)] if by_epoch else {}
+    if not last:
+        return None
+    if quantity.take == "best_layer":
+        return max(last, key=lambda layer: last[layer])
+    if quantity.take == "behind_best":
+        everywhere = layers(record, replace(quantity, probe=" ".join(quantity.probe.split()[:2])))
+        behind = max(last.values()) - max(everywhere[max(by_epoch)].values())
+        return 100 * behind if quantity.percent else behind
+    return _rank_correlation([in_unit(value, quantity) for value in last.values()])
+
+
 def _rank_correlation(values: Sequence[float]) -> float | None:
-    """Spearman's correlation of values with their places; None if they are all the same, or fewer than two."""
+    """Spearman's correlation of values with their places: 0 if they are all the same, None for a single one."""
     from scipy.stats import spearmanr
 
-    return float(spearmanr(range(len(values)), values).statistic) if len(set(values)) > 1 else None
+    if len(set(values)) < 2:
+        return 0.0 if len(values) > 1 else None
+    return float(spearmanr(range(len(values)), values).statistic)
 
 
 def _within(value: float, low: float | None, high: float | None) -> bool:

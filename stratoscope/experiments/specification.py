@@ -52,7 +52,8 @@ class Quantity:
         take: first, last, max or min over epochs; `gain`, the last less the first; `fall`, the largest
             less the last; `best_layer`, the name of the layer in which a probe is best at the last epoch;
             `rank_correlation`, Spearman's, between the places of the layers and their values at the last epoch: 1 if
-            each is above the one before.
+            each is above the one before; `behind_best`, the value of the layers named at the last epoch less that of
+            the best of all layers, 0 if it is theirs.
         at_epoch: Take the value of this epoch instead.
         at_least: Give the first epoch at which the metric is at least this instead.
         at_most: Or at most this.
@@ -85,6 +86,7 @@ class Claim:
         at_least: Lower bound; every group of runs must keep it.
         at_most: Upper bound.
         source: Who says so, and where.
+        full_scale: Whether its bounds mean something at full scale only.
     """
 
     text: str
@@ -95,6 +97,7 @@ class Claim:
     at_least: float | None = None
     at_most: float | None = None
     source: str = ""
+    full_scale: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,8 +195,8 @@ class Experiment:
 
 
 KINDS = {"curves", "points", "layers", "profile"}
-TAKES = {"first", "last", "max", "min", "gain", "fall", "best_layer", "rank_correlation"}
-OF_LAYERS = {"best_layer", "rank_correlation"}
+TAKES = {"first", "last", "max", "min", "gain", "fall", "best_layer", "rank_correlation", "behind_best"}
+OF_LAYERS = {"best_layer", "rank_correlation", "behind_best"}
 COMMANDS = ("fit", "validate")
 
 
@@ -347,6 +350,8 @@ def _check(experiment: Experiment, where: str) -> None:
             )
         if quantity.take in OF_LAYERS and not quantity.probe:
             raise Refused(f"{where}: quantities: {name}: {quantity.take} needs a probe")
+        if quantity.take == "behind_best" and len(quantity.probe.split()) < 3:
+            raise Refused(f"{where}: quantities: {name}: behind_best needs a probe with layers, true_label test conv2")
     for judged in [one.quantity for one in experiment.claims] + [one.quantity for one in experiment.published]:
         if judged in experiment.quantities and experiment.quantities[judged].take == "best_layer":
             raise Refused(f"{where}: {judged} is the name of a layer, which no claim can be about")
@@ -354,7 +359,7 @@ def _check(experiment: Experiment, where: str) -> None:
         known(claim.quantity, experiment.quantities, "quantity", f"claims: {claim.text}")
         for other in (claim.minus, claim.over):
             if other is not None and (
-                not other or other == claim.of or any(isinstance(x, list) for x in other.values())
+                not other or other == claim.of or any(isinstance(x, list) or x == "all" for x in other.values())
             ):
                 raise Refused(f"{where}: claims: {claim.text}: minus and over name one label of each axis they name")
         for selection in (claim.of, claim.minus, claim.over):

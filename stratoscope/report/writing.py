@@ -57,7 +57,7 @@ def write_report(folder: Path) -> str:
             record = None
             damaged.append(f"  left out      {error}")
         results.append(Result(run, record if record and record.status == "finished" else None))
-    verdicts = [verdict_of(claim, experiment, results) for claim in experiment.claims]
+    verdicts = [verdict_of(claim, experiment, scale, results) for claim in experiment.claims]
     comparisons = [comparison_with(one, experiment, scale, results) for one in experiment.published]
     note = chosen_scale(experiment, scale).note
     label = f"scale {scale}: {note}" if scale != FULL else ""

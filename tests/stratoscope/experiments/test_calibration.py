@@ -45,6 +45,17 @@ def test_probes_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert asked == [10, 10 * 2 * 2, 10]
 
 
+def test_nothing_is_trained_to_know_how_long_validation_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Probes are fitted once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(calibration, "fitting_seconds", lambda rows, columns: dict.fromkeys(rows, 1.0))
+    monkeypatch.setattr(calibration, "_step", None)
+    options = {name: value for name, value in OPTIONS.items() if name != "trainer.max_epochs"}
+    probes = [{"class_path": "LinearProbes", "init_args": {"taps": "*relu*"}}]
+    run = PlannedRun({}, {**options, "trainer.callbacks": probes}, Path("runs"), "v", command="validate")
+    assert round(expected_seconds([run], [])["v"] / 50) == 4
+
+
 def test_runs_that_take_equally_long_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other labels and seeds make no difference, but with probes, which may have two label kinds to fit; sizes do."""
     tried: list[list[str]] = []
@@ -61,8 +72,9 @@ def test_runs_that_take_equally_long_are_tried_once(monkeypatch: pytest.MonkeyPa
         planned("c", **{"data.corruption": [*subset, "RandomLabels"]}),
         planned("d", **{"model.width": 5}),
         planned("e", **{"data.corruption": []}),
+        planned("f", **{"data.corruption": [{"class_path": "RandomSubset", "init_args": {"n": 200, "seed": 1}}]}),
     ]
-    with_probes = [probed("f", [1.0]), probed("g", [1.0], "RandomLabels"), probed("h", [1.0, 2.0])]
-    assert list(expected_seconds([*plain, *with_probes], []).values()) == [1, 1, 1, 2, 3, 4, 5, 6]
+    with_probes = [probed("g", [1.0]), probed("h", [1.0], "RandomLabels"), probed("i", [1.0, 2.0])]
+    assert list(expected_seconds([*plain, *with_probes], []).values()) == [1, 1, 1, 2, 3, 1, 4, 5, 6]
     assert "null" in tried[0]
     assert any("LinearProbes" in word for word in tried[3])

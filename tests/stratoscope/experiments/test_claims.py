@@ -64,12 +64,12 @@ def runs(narrow: list[float], wide: list[float]) -> list[Result]:
 def test_claims(narrow: list[float], of: Any, others: Any, wanted: str, experiment: Experiment) -> None:
     """A bound is kept, broken, or within the interval over seeds."""
     claim = Claim("It is so", "accuracy", of, **others)
-    assert verdict_of(claim, experiment, runs(narrow, [0.3])).verdict == wanted
+    assert verdict_of(claim, experiment, "full", runs(narrow, [0.3])).verdict == wanted
 
 
 def test_a_verdict_says_what_it_rests_on(experiment: Experiment) -> None:
     """Bounds in words, and the numbers by the labels that tell groups apart."""
-    verdict = verdict_of(Claim("So", "accuracy", at_least=20, at_most=95), experiment, runs([0.9], [0.25]))
+    verdict = verdict_of(Claim("So", "accuracy", at_least=20, at_most=95), experiment, "full", runs([0.9], [0.25]))
     assert verdict.bounds == "at least 20 and at most 95"
     assert {name: one.values for name, one in verdict.numbers.items()} == {"narrow": (90,), "wide": (25,)}
 
@@ -77,9 +77,12 @@ def test_a_verdict_says_what_it_rests_on(experiment: Experiment) -> None:
 def test_what_is_never_reached_breaks_an_upper_bound_only(experiment: Experiment) -> None:
     """It is later than any epoch; but how much later is not known, so no difference or ratio is."""
     late = runs([0.1], [0.9])
-    assert verdict_of(Claim("So", "epochs to half", NARROW, at_most=100), experiment, late).verdict == "does not hold"
-    assert verdict_of(Claim("So", "epochs to half", NARROW, at_least=100), experiment, late).verdict == "holds"
-    verdict = verdict_of(Claim("So", "epochs to half", NARROW, over=WIDE, at_least=2), experiment, late)
+    assert (
+        verdict_of(Claim("So", "epochs to half", NARROW, at_most=100), experiment, "full", late).verdict
+        == "does not hold"
+    )
+    assert verdict_of(Claim("So", "epochs to half", NARROW, at_least=100), experiment, "full", late).verdict == "holds"
+    verdict = verdict_of(Claim("So", "epochs to half", NARROW, over=WIDE, at_least=2), experiment, "full", late)
     assert verdict.verdict == "unclear"
     assert [str(one) for one in verdict.numbers.values()] == ["not known"]
 
@@ -89,11 +92,41 @@ def test_a_claim_holds_only_if_no_run_is_missing(experiment: Experiment) -> None
     good, bad = runs([0.9], [0.3])
     claim = Claim("So", "accuracy", at_least=50)
     missing = Result(bad.planned, None)
-    found = [verdict_of(claim, experiment, [good, one]) for one in (missing, bad)]
+    found = [verdict_of(claim, experiment, "full", [good, one]) for one in (missing, bad)]
     assert [(one.verdict, one.missing) for one in found] == [("incomplete", 1), ("does not hold", 0)]
-    assert verdict_of(claim, experiment, [Result(good.planned, None), bad]).verdict == "does not hold"
-    assert verdict_of(claim, experiment, [Result(good.planned, None), missing]).verdict == "no data"
-    assert verdict_of(Claim("So", "accuracy", NARROW, at_least=50), experiment, [good, missing]).verdict == "holds"
+    assert verdict_of(claim, experiment, "full", [Result(good.planned, None), bad]).verdict == "does not hold"
+    assert verdict_of(claim, experiment, "full", [Result(good.planned, None), missing]).verdict == "no data"
+    assert (
+        verdict_of(Claim("So", "accuracy", NARROW, at_least=50), experiment, "full", [good, missing]).verdict == "holds"
+    )
+
+
+def test_only_counterparts_can_be_missing(experiment: Experiment) -> None:
+    """A run of the other selection that nothing is compared with makes nothing incomplete."""
+    claim = Claim("So", "accuracy", NARROW, minus=WIDE, at_least=10)
+    whole = [*runs([0.9, 0.9], [0.3, 0.3]), result({"width": "wide", "seed": 2}, 0.0, 0.3)]
+    for gone, wanted in ((4, "holds"), (3, "incomplete"), (1, "incomplete")):
+        some = [Result(one.planned, None) if i == gone else one for i, one in enumerate(whole)]
+        verdict = verdict_of(claim, experiment, "full", some)
+        assert (verdict.verdict, verdict.missing) == (wanted, int(wanted == "incomplete"))
+
+
+def test_claims_about_full_scale_say_nothing_at_another(experiment: Experiment) -> None:
+    """The numbers are shown all the same."""
+    claim = Claim("So", "accuracy", NARROW, at_least=50, full_scale=True)
+    found = [verdict_of(claim, experiment, scale, runs([0.9], [])) for scale in ("full", "half")]
+    assert [one.verdict for one in found] == ["holds", "not comparable"]
+    assert [one.numbers for one in found] == [found[0].numbers] * 2
+    assert verdict_of(claim, experiment, "half", runs([], [])).verdict == "no data"
+
+
+def test_a_published_number_waits_for_all_seeds(experiment: Experiment) -> None:
+    """A mean over some of them is not yet ours."""
+    published = Published("accuracy", NARROW, 60, 5)
+    first, second = runs([0.6, 0.6], [])
+    some = [first, Result(second.planned, None)]
+    verdicts = [comparison_with(published, experiment, "full", one).verdict for one in (some, [first, second])]
+    assert verdicts == ["incomplete", "holds"]
 
 
 @pytest.mark.parametrize(

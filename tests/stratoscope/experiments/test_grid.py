@@ -45,6 +45,19 @@ def test_every_combination_is_there_once(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_an_option_may_be_a_label(tmp_path: Path) -> None:
+    """As it is, not as text, wherever a value may stand; so data can differ from seed to seed."""
+    subset = {"class_path": "RandomSubset", "init_args": {"n": 5, "seed": "{label:seed}"}}
+    runs = plan(tmp_path, options={"data.corruption": [subset], "seed_everything": "{label:seed}"})
+    for run in runs:
+        part = {"class_path": "RandomSubset", "init_args": {"n": 5, "seed": run.labels["seed"]}}
+        if "data.corruption" not in AXES["labels"][run.labels["labels"]]:
+            assert run.options["data.corruption"] == [part]
+        assert run.options["seed_everything"] == run.labels["seed"]
+    with pytest.raises(Refused, match=r"\{label:sed\}: no axis sed; did you mean seed\?"):
+        plan(tmp_path, options={"seed_everything": "{label:sed}"})
+
+
 def test_an_experiment_may_validate_instead(tmp_path: Path) -> None:
     """Its runs are of that command."""
     assert {run.words()[0] for run in plan(tmp_path, command="validate")} == {"validate"}
@@ -56,8 +69,9 @@ def test_a_published_number_is_about_one_group_of_runs(tmp_path: Path) -> None:
     of = {"network": "MLP", "labels": "true"}
     known = {"quantity": "error", "value": 1, "tolerance": 1}
     plan(tmp_path, published=[{**known, "of": of}], **parts)
-    for few, groups in (({"network": "MLP"}, 2), ({}, 4)):
-        with pytest.raises(Refused, match=f"published: error of .* is about {groups} groups of runs; name a label"):
+    parts["runs"] = [{"network": "MLP", "labels": "all", "seed": "all"}, {**ALL, "labels": "random"}]
+    for few, groups in (({"network": "MLP"}, 2), ({}, 3), ({"network": "small one", "labels": "true"}, 0)):
+        with pytest.raises(Refused, match=f"published: error of .* is about {groups} groups of runs, must be one"):
             plan(tmp_path, published=[{**known, "of": few}], **parts)
 
 

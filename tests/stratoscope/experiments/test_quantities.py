@@ -79,6 +79,11 @@ ACCURACY = "test/accuracy"
         (Quantity(probe="true_label test", take="rank_correlation", error=True, percent=True), -1),
         (Quantity(probe="true_label test conv1", take="rank_correlation"), None),
         (Quantity(probe="given_label train", take="rank_correlation"), None),
+        (Quantity(probe="true_label test conv1", take="behind_best"), -0.125),
+        (Quantity(probe="true_label test conv1", take="behind_best", percent=True), -12.5),
+        (Quantity(probe="true_label test conv2", take="behind_best"), 0),
+        (Quantity(probe="true_label test conv1 conv2", take="behind_best"), 0),
+        (Quantity(probe="true_label test fc1", take="behind_best"), None),
         (Quantity(probe="true_label train"), 0.98),
         (Quantity(probe="given_label test"), 0.97),
         (Quantity(probe="given_label train"), None),
@@ -103,7 +108,7 @@ def test_the_rank_correlation_of_depth_and_error_in_a_paper() -> None:
     tied = [probe_row(0, f"layer{i}", accuracy) for i, accuracy in enumerate([0.5, 0.5, 0.6])]
     assert number(record([], tied), quantity) == pytest.approx(-(0.75**0.5))
     same = [probe_row(0, f"layer{i}", 0.5) for i in range(3)]
-    assert number(record([], same), quantity) is None
+    assert number(record([], same), quantity) == 0
 
 
 def test_courses_are_in_order_and_in_their_unit() -> None:

@@ -266,6 +266,12 @@ WRONG = {
     "both metric and probe": (("quantities", "test error", "probe"), "true_label test", "needs either metric or probe"),
     "neither": (("quantities", "test error", "metric"), None, "test error needs either metric or probe"),
     "probe of no split": (("quantities", "separability", "probe"), "true_label", "a label kind and a split"),
+    "behind the best of nothing": (
+        ("quantities", "separability", "take"),
+        "behind_best",
+        "behind_best needs a probe with layers",
+    ),
+    "less all": (("claims", 1, "minus", "labels"), "all", "minus and over name one label of each axis"),
     "another command": (("command",), "test", "command: no command 'test'; there are fit, validate"),
     "correlation of a metric": (
         ("quantities", "test error", "take"),
