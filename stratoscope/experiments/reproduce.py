@@ -1,29 +1,24 @@
 """`stratoscope reproduce <paper>/<figure>`: all runs of an experiment, then its report."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from stratoscope.callbacks.atomic import replacing
 from stratoscope.experiments.calibration import expected_seconds
 from stratoscope.experiments.grid import PlannedRun, chosen_scale, planned_runs
 from stratoscope.experiments.launcher import FINISHED, INTERRUPTED, Launcher
+from stratoscope.experiments.plan_file import write_plan
 from stratoscope.experiments.slurm import submit
 from stratoscope.experiments.specification import FULL, Experiment, experiment_names, read_experiment
 from stratoscope.one_line_parser import OneLineParser
 from stratoscope.refusal import Refused
 from stratoscope.wandb_setup import group_of
 
-PLAN = "experiment.json"
 # options of fit that say where and how a run is done, not what it is
 FREE = (
     "--data.root",
@@ -69,7 +64,7 @@ def reproduce(words: Sequence[str]) -> int:
         return 0
     if asked.task is not None:
         return _task(runs, asked.task, more)
-    _write_plan(experiment, asked.name, asked.scale, whole)
+    write_plan(experiment, asked.name, asked.scale, whole)
     if asked.slurm or asked.slurm_template:
         only = [word for choice in asked.only for word in ("--only", choice)]
         same = [asked.name, "--scale", asked.scale, "--runs", asked.runs, *only, *more]
@@ -90,25 +85,6 @@ def reproduce(words: Sequence[str]) -> int:
     return int(bool(failed))
 
 
-def read_plan(folder: Path) -> tuple[Experiment, str, list[PlannedRun]]:
-    """The experiment whose runs are in a folder, its scale and its runs.
-
-    Args:
-        folder: Of the runs of one experiment at one scale.
-
-    Raises:
-        Refused: If it is none.
-    """
-    try:
-        plan = json.loads((folder / PLAN).read_text())
-        name, scale = plan["experiment"], plan["scale"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refused(f"report: {folder} has no runs of an experiment (no {PLAN})") from error
-    experiment = read_experiment(name)
-    runs = planned_runs(experiment, scale, str(folder.parent.parent))
-    return experiment, scale, [replace(run, folder=folder) for run in runs]  # which may have been moved, or be `.`
-
-
 def _check_free(words: Sequence[str]) -> None:
     """Let those options of fit pass that change no result.
 
@@ -122,23 +98,6 @@ def _check_free(words: Sequence[str]) -> None:
             raise Refused(f"reproduce: no option {word}; of fit's there are {', '.join(FREE)}; {others}")
         if not word.startswith("-") and not value:
             raise Refused(f"reproduce: {word} is no option; options start with --")
-
-
-def bounds_stand(folder: Path, experiment: Experiment) -> bool:
-    """Whether claims and published numbers are those that stood when the experiment was begun.
-
-    Args:
-        folder: Of its runs.
-        experiment: As it is now.
-    """
-    return json.loads((folder / PLAN).read_text()).get("bounds") in (None, _bounds(experiment))
-
-
-def _bounds(experiment: Experiment) -> list[Any]:
-    claims, published = ([asdict(one) for one in part] for part in (experiment.claims, experiment.published))
-    quantities = {name: asdict(one) for name, one in experiment.quantities.items()}
-    read: list[Any] = json.loads(json.dumps([claims, published, quantities]))
-    return read
 
 
 def _parser() -> OneLineParser:
@@ -219,22 +178,6 @@ def _task(runs: Sequence[PlannedRun], number: int, more: Sequence[str]) -> int:
             raise Refused(f"--task {number}: {runs[number].name} starts from {name}, which has not finished")
     main(runs[number].words(*more))
     return 0
-
-
-def _write_plan(experiment: Experiment, name: str, scale: str, runs: Sequence[PlannedRun]) -> None:
-    folder = runs[0].folder
-    place = str(Path(name).resolve()) if name.endswith((".yaml", ".yml")) else experiment.name
-    bounds = _bounds(experiment)
-    with suppress(OSError, ValueError, TypeError, AttributeError):  # those of the first time are kept
-        bounds = json.loads((folder / PLAN).read_text()).get("bounds", bounds)
-    plan: dict[str, Any] = {
-        "bounds": bounds,
-        "experiment": place,
-        "scale": scale,
-        "runs": {run.name: dict(run.labels) for run in runs},
-    }
-    with replacing(folder / PLAN) as part:
-        part.write_text(json.dumps(plan, indent=2) + "\n")
 
 
 def _print_plan(experiment: Experiment, scale: str, runs: Sequence[PlannedRun], more: Sequence[str], jobs: int) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from stratoscope.callbacks.atomic import replacing
 from stratoscope.experiments.claims import Comparison, Verdict, comparison_with, verdict_of
 from stratoscope.experiments.grid import chosen_scale
+from stratoscope.experiments.plan_file import bounds_stand, read_plan
 from stratoscope.experiments.quantities import Estimate, Result, number
-from stratoscope.experiments.reproduce import bounds_stand, read_plan
 from stratoscope.experiments.specification import FULL, Experiment
 from stratoscope.refused import Refused
 from stratoscope.report.figures import draw

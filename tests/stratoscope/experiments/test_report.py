@@ -292,7 +292,7 @@ def test_without_half_of_the_runs_there_is_a_page(copied: Path, capsys: pytest.C
     assert rows[0][4] == shown(by_hand(copied, "1", "true")["training accuracy"])
     assert set(rows[2][3:]) == {"-"}
     assert [row[0] for row in page.tables[0][1:]] == ["incomplete", "no data"]
-    assert [row[5] for row in page.tables[1][1:]] == ["holds", "no data"]
+    assert [row[5] for row in page.tables[1][1:]] == ["incomplete", "no data"]
 
 
 def test_an_empty_folder_gives_a_page(copied: Path) -> None:
