@@ -182,6 +182,7 @@ def cifar10(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*has nothing that fits fc.weight")  # ten classes
 @pytest.mark.parametrize("name", experiment_names())
 def test_every_run_can_begin(name: str, cifar10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Data, network, optimiser, callbacks and trainer of every run are built and fit each other."""
