@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -47,11 +47,11 @@ def idx(array: NDArray[np.uint8]) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
-def arrays(seed: int) -> dict[str, NDArray[np.uint8]]:
+def arrays(seed: int, counts: Mapping[str, int] = COUNTS) -> dict[str, NDArray[np.uint8]]:
     """Random images and labels for the four files."""
     generator = np.random.default_rng(seed)
     content: dict[str, NDArray[np.uint8]] = {}
-    for part, n in COUNTS.items():
+    for part, n in counts.items():
         content[f"{part}-images-idx3-ubyte"] = generator.integers(0, 256, (n, 28, 28), dtype=np.uint8)
         content[f"{part}-labels-idx1-ubyte"] = generator.integers(0, 10, n, dtype=np.uint8)
     return content
@@ -60,12 +60,17 @@ def arrays(seed: int) -> dict[str, NDArray[np.uint8]]:
 @pytest.fixture
 def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Original:
     """Packed original files of a small MNIST, and their checksums where the module looks for them."""
-    data = Original(tmp_path / "data", arrays(0))
-    data.root.mkdir()
+    return packed(tmp_path / "data", COUNTS, monkeypatch)
+
+
+def packed(root: Path, counts: Mapping[str, int], monkeypatch: pytest.MonkeyPatch) -> Original:
+    """Write a small MNIST into a new folder, and make it the one that is published."""
+    data = Original(root, arrays(0, counts))
+    root.mkdir()
     for name, array in data.arrays.items():
-        (data.root / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+        (root / f"{name}.gz").write_bytes(gzip.compress(idx(array), 1))
     publish(data, monkeypatch)
-    monkeypatch.setattr(mnist, "COUNTS", COUNTS)
+    monkeypatch.setattr(mnist, "COUNTS", counts)
     return data
 
 

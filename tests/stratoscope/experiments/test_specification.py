@@ -22,6 +22,7 @@ from stratoscope.experiments.specification import SEED, Experiment, experiment_n
 from stratoscope.refusal import Refused
 from stratoscope.run_directory import NAME
 from tests.datamodules.test_cifar10 import TRAIN_FILES, images_and_labels, md5, old_array, old_list, old_pickle, old_str
+from tests.datamodules.test_mnist import packed
 from tests.small_experiments import TINY, content, written
 
 SHIPPED = [*experiment_names(), str(TINY)]
@@ -188,6 +189,8 @@ def test_every_run_can_begin(name: str, cifar10: Path, tmp_path: Path, monkeypat
     """Data, network, optimiser, callbacks and trainer of every run are built and fit each other."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STRATOSCOPE_CACHE", str(tmp_path / "cache"))
+    packed(tmp_path / "mnist", {"train": 10_000, "t10k": 100}, monkeypatch)  # as many as probes ask for
+    roots = {"CIFAR10": [f"--data.root={cifar10}"], "MNIST": [f"--data.root={tmp_path / 'mnist'}"], "Digits": []}
     if name == "alain2016/resnet50":
         weights = tmp_path / "hub" / "checkpoints" / "resnet50-11ad3fa6.pth"  # torchvision's default ones
         weights.parent.mkdir(parents=True)
@@ -196,7 +199,7 @@ def test_every_run_can_begin(name: str, cifar10: Path, tmp_path: Path, monkeypat
     for scale in ("full", *read_experiment(name).scales):
         for run in telling(plan(name, scale), all_pairs=False):
             if not run.needs:
-                build(run.words("--data.root", str(cifar10), "--threads", "1"))
+                build(run.words("--threads", "1", *roots[run.options["data"]]))
 
 
 def changed(*path: Any, to: Any) -> dict[str, Any]:
