@@ -13,7 +13,7 @@ from stratoscope.refusal import Refused
 from stratoscope.wandb_setup import group_of
 
 if TYPE_CHECKING:
-    from wandb_workspaces.workspaces import Workspace
+    from wandb_workspaces.workspaces import Workspace  # pyright: ignore[reportMissingImports]
 
 # heading, and the metrics in it, for a server whose regular expressions may have no look-ahead
 CURVES = {
@@ -40,8 +40,8 @@ def workspace(entity: str, project: str, experiment: str = "", scale: str = FULL
         Refused: If the extra is not installed.
     """
     try:
-        import wandb_workspaces.reports.v2 as reports
-        import wandb_workspaces.workspaces as workspaces
+        import wandb_workspaces.reports.v2 as reports  # pyright: ignore[reportMissingImports]
+        import wandb_workspaces.workspaces as workspaces  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise Refused("a workspace needs an extra: pip install 'stratoscope[wandb]'") from error
 

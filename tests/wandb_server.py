@@ -76,7 +76,7 @@ def wandb_server(silent_after: str = "", silent_at: str = "") -> Iterator[tuple[
             sent = json.loads(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
             self._send(state.answer(self.path, str(self.headers["Host"]), sent))
 
-        def log_message(self, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             """Nothing."""
 
         def _body(self) -> bytes:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
+from typing import Any
 
 from stratoscope.experiments.grid import PlannedRun, selected
 from stratoscope.experiments.specification import OF_LAYERS, SEED, Figure, Quantity, Where
@@ -151,7 +152,8 @@ def _rank_correlation(values: Sequence[float]) -> float | None:
 
     if len(set(values)) < 2:
         return 0.0 if len(values) > 1 else None
-    return float(spearmanr(range(len(values)), values).statistic)
+    correlation: Any = spearmanr(range(len(values)), values)
+    return float(correlation.statistic)
 
 
 def _within(value: float, low: float | None, high: float | None) -> bool:

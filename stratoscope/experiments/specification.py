@@ -385,6 +385,20 @@ def _check(experiment: Experiment, where: str) -> None:
             labels({axis: list(chosen)}, f"scales: {scale_name}")
 
 
+def place_of(label: Any, figure: Figure) -> float:
+    """Where a label stands on the abscissa.
+
+    Args:
+        label: Of the figure's axis x.
+        figure: The figure.
+
+    Raises:
+        ValueError: If it is no number, and the figure does not say.
+    """
+    place: Any = figure.places.get(label, label)
+    return float(place)
+
+
 def _check_figure(experiment: Experiment, name: str, figure: Figure, where: str) -> None:
     """Look for what would stop the drawing, after all runs.
 
@@ -404,6 +418,6 @@ def _check_figure(experiment: Experiment, name: str, figure: Figure, where: str)
     labels = list(experiment.axes[figure.x]) if chosen == "all" else chosen if isinstance(chosen, list) else [chosen]
     for label in labels:
         try:
-            float(figure.places.get(label, label))
+            place_of(label, figure)
         except ValueError:
             raise Refused(f"{place}: {label} is no number, and places does not say where it stands") from None

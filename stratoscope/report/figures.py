@@ -1,13 +1,14 @@
 """The figures of an experiment, redrawn from its runs; and the numbers in them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stratoscope.callbacks.heat_map import Cell, HeatMap
 from stratoscope.callbacks.probe_table import evenly, shared_prefix
 from stratoscope.experiments.quantities import Estimate, Result, compared, course, drawn, in_unit, layers
-from stratoscope.experiments.specification import SEED, Experiment, Figure, Quantity
+from stratoscope.experiments.specification import SEED, Experiment, Figure, Quantity, place_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +56,9 @@ def draw(
     return picture, rows
 
 
-def _style(number: int) -> Row:
-    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
+def _style(number: int, others: Mapping[str, Any] = MappingProxyType({})) -> Row:
+    usual: Row = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
+    return {**usual, **others}
 
 
 def _finish(axis: "Axes", figure: Figure, any_rows: bool) -> None:
@@ -85,7 +87,7 @@ def _curves(
         means = [sum(at) / len(at) for at in values]
         if not epochs:
             continue
-        style = _style(number) | ({"marker": ""} if many else {})
+        style = _style(number, {"marker": ""} if many else {})
         axis.plot(epochs, means, label=name, **style)
         if len(courses) > 1:
             low, high = [min(at) for at in values], [max(at) for at in values]
@@ -111,7 +113,7 @@ def _points(
         for cell, estimate in found.items():
             labels = dict(cell)
             if str(labels.get(figure.lines, "")) == name:
-                points.append((_place(labels[figure.x], figure), estimate))
+                points.append((place_of(labels[figure.x], figure), estimate))
         style = _style(number)
         never = sum(not math.isfinite(one.mean) for _, one in points)
         points = [(x, one) for x, one in points if math.isfinite(one.mean)]
@@ -122,7 +124,7 @@ def _points(
             axis.errorbar(x, y, yerr=margin, label=f"{name or 'ours'}{missed}", capsize=2, **style)
         rows += [{"line": name, figure.x: x, figure.quantity: one.mean, "margin": one.margin} for x, one in points]
         paper = [
-            (_place(one.of[figure.x], figure), one.value)
+            (place_of(one.of[figure.x], figure), one.value)
             for one in experiment.published
             if one.quantity == figure.quantity and one.over_axes() == set(figure.over or {}) and figure.x in one.of
             if str(one.of.get(figure.lines, "")) == name
@@ -135,10 +137,6 @@ def _points(
     axis.set_xlabel(figure.x)
     axis.set_ylabel(_with_unit(figure.quantity, "relative" if figure.over else quantity.unit))
     return rows
-
-
-def _place(label: Any, figure: Figure) -> float:
-    return float(figure.places.get(label, label))
 
 
 def _profile(
@@ -158,7 +156,7 @@ def _profile(
             names = list(dict.fromkeys([*names, *tables[0]]))
             shown = [layer for layer in names if all(layer in table for table in tables)]
             means = [sum(in_unit(table[layer], quantity) for table in tables) / len(tables) for layer in shown]
-            style = _style(number) | ({"linestyle": ":", "markerfacecolor": "none"} if dotted else {})
+            style = _style(number, {"linestyle": ":", "markerfacecolor": "none"} if dotted else {})
             state = ("untrained" if dotted else "trained") if trained else ""
             label = ", ".join(filter(None, (name, state)))
             axis.plot([names.index(layer) for layer in shown], means, label=label, **style)

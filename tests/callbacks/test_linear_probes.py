@@ -132,7 +132,7 @@ def test_training_is_unchanged_by_probes(tmp_path: Path, kind: type[LinearProbes
 class OnceFailingProbes(LinearProbes):
     """Probes of which one has too little memory."""
 
-    def _fit(self, tap: str, *rest: Any) -> Any:
+    def _fit(self, tap: str, *rest: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         if tap == "norm":
             raise torch.OutOfMemoryError("out of memory")
         return super()._fit(tap, *rest)

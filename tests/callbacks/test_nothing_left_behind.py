@@ -214,7 +214,7 @@ class FailingSolver(LinearProbes):
 
     fits = 0
 
-    def _fit(self, *layer: Any) -> Any:
+    def _fit(self, *layer: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         self.fits += 1
         if self.fits == 2:
             raise RuntimeError("in the middle")

@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -114,9 +115,9 @@ class StopIn(Callback):
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: object, number: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Send the signal."""
-        if (trainer.current_epoch, number) == (self.epoch, 1):
+        if (trainer.current_epoch, batch_idx) == (self.epoch, 1):
             signal.raise_signal(signal.SIGTERM)
 
 
