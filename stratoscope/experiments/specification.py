@@ -419,5 +419,5 @@ def _check_figure(experiment: Experiment, name: str, figure: Figure, where: str)
     for label in labels:
         try:
             place_of(label, figure)
-        except ValueError:
+        except (TypeError, ValueError):
             raise Refused(f"{place}: {label} is no number, and places does not say where it stands") from None
