@@ -34,4 +34,6 @@ def quieten() -> None:
     )  # LabelMetrics has summed them
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13 and later
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a run goes on
+    # a command that starts its processes itself, on a machine that belongs to a cluster
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")

@@ -265,7 +265,11 @@ def test_a_wrong_idx_file_is_named(
     assert str(caught.value).startswith(str(file))
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip at all", gzip.compress(WHOLE)[:-9], gzip.compress(WHOLE)[:5]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip at all", gzip.compress(WHOLE)[:-9], gzip.compress(WHOLE)[:5]],
+    ids=["empty", "no gzip", "no end", "no header"],  # the files hold the time, and processes share tests by name
+)
 def test_a_wrong_gzip_file_is_named(tmp_path: Path, content: bytes) -> None:
     """So is a packed file that is cut, empty or not packed."""
     file = tmp_path / "file.gz"
