@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -29,7 +31,8 @@ class StopOnSignal(Callback):
     """Notes SIGTERM, SIGINT and SIGUSR1 while training; a second one ends the process at once.
 
     Whoever saves the run asks `wanted` when it can be saved. Nothing is done in a signal handler but taking note: a
-    checkpoint written there could hold half a step.
+    checkpoint written there could hold half a step. A run in another thread than the main one leaves signals to
+    whoever started it.
     """
 
     def __init__(self) -> None:
@@ -38,7 +41,7 @@ class StopOnSignal(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen, in place of Lightning's own handlers."""
-        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._before = handle(SIGNALS, self._note)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the handlers back."""
@@ -60,6 +63,21 @@ class StopOnSignal(Callback):
         os.write(
             2, f"stratoscope: {signal.Signals(number).name}: saving after this step; again to stop at once\n".encode()
         )
+
+
+def handle(numbers: Iterable[int], handler: Any) -> dict[int, Any]:
+    """Set the handler of signals, where that is possible: Python lets only the main thread do so.
+
+    Args:
+        numbers: The signals.
+        handler: What `signal.signal` takes.
+
+    Returns:
+        The handlers there were, by signal; nothing in another thread than the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, handler) for number in numbers}
 
 
 def requeue() -> str:

@@ -20,6 +20,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from stratoscope.experiments.grid import PlannedRun
+from stratoscope.interruption import handle
 from stratoscope.run_lock import holder
 
 FINISHED, FAILED, INTERRUPTED, HELD_BACK = "finished", "failed", "interrupted", "held back"
@@ -55,10 +56,9 @@ class Launcher:
         """
         ended: dict[str, str] = {}
         waiting = list(runs)
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = handle((signal.SIGINT, signal.SIGTERM), signal.SIG_IGN)
         forkserver.ensure_running()  # inherits that: a signal to all of our processes must not end it before the runs
-        for number in before:
-            signal.signal(number, self._stop)
+        handle(before, self._stop)
         try:
             while waiting or self._working:
                 for run in list(waiting):

@@ -13,6 +13,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -26,7 +27,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from stratoscope.callbacks import LinearProbes
 from stratoscope.checkpoint import LastCheckpoint, WholeFiles, load_checkpoint, newest_good
 from stratoscope.cli import build, main
-from stratoscope.interruption import requeue
+from stratoscope.interruption import SIGNALS, requeue
 from stratoscope.refusal import Refused
 from stratoscope.run_lock import RunLock
 
@@ -600,3 +601,21 @@ def test_a_run_killed_before_its_record_begins_anew() -> None:
     (folder / "lock").touch()
     (folder / "config.yaml").write_text("half: ")
     assert finish(forked(command(f"{FIT} --trainer.max_epochs 1 --run early"))) == 0, Path("run.log").read_text()
+
+
+def test_a_run_in_another_thread_leaves_signals_to_the_main_one_and_ends_alike() -> None:
+    """Python lets only the main thread set handlers."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    seen: list[object] = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            seen.append({number: signal.getsignal(number) for number in SIGNALS} == handlers)
+
+    thread = threading.Thread(target=command(f"{FIT} --trainer.max_epochs 1 --run beside", Look()))
+    thread.start()
+    thread.join(120)
+    main(f"{FIT} --trainer.max_epochs 1 --run alone".split())
+    assert seen == [True] * STEPS
+    assert json.loads(Path("runs/beside/run.json").read_text())["status"] == "finished"
+    assert Path("runs/beside/probes.csv").read_bytes() == Path("runs/alone/probes.csv").read_bytes()

@@ -227,3 +227,13 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "4 runs in" in out
     assert "the first: stratoscope fit --data Digits" in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_launcher_in_another_thread_runs_alike(tmp_path: Path) -> None:
+    """A notebook's or a server's: Python lets only the main thread handle signals."""
+    ended: list[dict[str, str]] = []
+    runs = planned_runs(read_experiment(lengths(tmp_path)), "full", str(tmp_path))[:1]
+    thread = threading.Thread(target=lambda: ended.append(Launcher(1, ["--threads", "1"], print).run(runs)))
+    thread.start()
+    thread.join(120)
+    assert ended == [{runs[0].name: "finished"}]
