@@ -1,6 +1,8 @@
 """Instruments: what can be measured on a frozen network. Pure PyTorch: no Lightning, no files, no logging."""
 
 from stratoscope.probes.bands import bootstrap_band
+from stratoscope.probes.batches import LabelledBatch, UnreadableBatch, read_batch
+from stratoscope.probes.calls import Call, choose_call, logits_of
 from stratoscope.probes.collapse import NeuralCollapse, classifier_weights, neural_collapse
 from stratoscope.probes.comparison import Comparison, compare
 from stratoscope.probes.control import control_labels, selectivity
@@ -25,7 +27,9 @@ __all__ = [
     "HELD_OUT",
     "Arrangement",
     "Budget",
+    "Call",
     "Comparison",
+    "LabelledBatch",
     "LabelledFeatures",
     "LogisticFit",
     "NeuralCollapse",
@@ -36,9 +40,11 @@ __all__ = [
     "Shard",
     "Standardisation",
     "Tap",
+    "UnreadableBatch",
     "average_pool",
     "best_left_out",
     "bootstrap_band",
+    "choose_call",
     "classifier_weights",
     "compare",
     "control_labels",
@@ -49,10 +55,12 @@ __all__ = [
     "fit_ridge",
     "frozen",
     "linear_cka",
+    "logits_of",
     "neighbour_accuracy",
     "neural_collapse",
     "participation_ratio",
     "probe",
+    "read_batch",
     "read_features",
     "reduction",
     "room",
