@@ -1,7 +1,7 @@
 """Features of every chosen layer on every set: read in one pass over the data, handed out one layer at a time."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stratoscope.callbacks.probed_sets import GIVEN, TRUE, ProbedSet, labelled_batch
 from stratoscope.callbacks.progress import tracked
-from stratoscope.probes import LabelledFeatures, Reduction, Shard, Tap, read_features, room
+from stratoscope.probes import LabelledFeatures, LayerReduction, Shard, read_features, room
 
 LOGITS = "#logits"  # no tap is called so
 
@@ -21,15 +21,15 @@ class LayerFeatures:
     Args:
         trainer: Whose precision, device and progress bar are used.
         module: The network, frozen.
-        taps: The layers.
+        reduce: By layer, what is made of its activations.
         sets: What to read, by name.
-        reduce: Turns an activation into features.
         shard: This process's share of the samples.
         in_files: Layers whose features are kept in files of `folder`, not in memory.
         folder: See there.
 
     Attributes:
         labels: By set, then as `true_label` and `given_label`, of all samples.
+        missing: Layers that gave no features for some samples, and why.
         seconds: How long reading took.
     """
 
@@ -37,14 +37,14 @@ class LayerFeatures:
         self,
         trainer: Trainer,
         module: LightningModule,
-        taps: Sequence[Tap],
+        reduce: Mapping[str, LayerReduction],
         sets: dict[str, ProbedSet],
-        reduce: Reduction,
         shard: Shard,
         in_files: set[str],
         folder: Path,
     ) -> None:
-        self.shard, self.folders = shard, {tap.name: folder if tap.name in in_files else None for tap in taps}
+        self.shard, self.folders = shard, {layer: folder if layer in in_files else None for layer in reduce}
+        self.missing: dict[str, str] = {}
         self.answers: dict[str, Tensor] = {}
         self.counts = {split: len(part.indices) for split, part in sets.items()}
         self.labels: dict[str, dict[str, Tensor]] = {}
@@ -63,20 +63,37 @@ class LayerFeatures:
             # a process without a sample of its own reads one, to know the shapes
             for batch in tracked(trainer, part.blocks(mine or [part.indices[:1]]), f"reading {split} features"):
                 fields = labelled_batch(trainer, batch)
-                found = read_features(module, answer, fields["image"], list(self.folders), reduce)
+                wanted = {layer: how for layer, how in reduce.items() if layer not in self.missing}
+                found = read_features(module, answer, fields["image"], wanted, self.missing)
                 found |= {TRUE: fields[TRUE], GIVEN: fields[GIVEN]}
                 if isinstance(said := answers.pop(), Tensor) and said.ndim == 2:
                     found[LOGITS] = said.float()
                 for name, new in found.items():
                     if name not in rows:
                         rows[name] = room((size, *new.shape[1:]), new.dtype, new.device, self.folders.get(name))
-                    rows[name][done : done + len(new)] = new[:size]
+                    if rows[name].shape[1:] == new.shape[1:]:
+                        rows[name][done : done + len(new)] = new[:size]
+                    elif name != LOGITS:
+                        self.missing[name] = f"gave {new.shape[1]} features, {rows[name].shape[1]} before"
                 done += len(fields[TRUE])
             self.labels[split] = {kind: self._everywhere(rows.pop(kind), split) for kind in (TRUE, GIVEN)}
             if LOGITS in rows:
                 self.answers[split] = rows.pop(LOGITS)
             self.rows[split] = rows
+        self._agree()
         self.seconds = time.monotonic() - began
+
+    def _agree(self) -> None:
+        """Leave out, on every process, what any of them or any set is without."""
+        for layer in self.folders:
+            widths = {rows[layer].shape[1] for rows in self.rows.values() if layer in rows}
+            if len(widths) > 1 and layer not in self.missing:
+                self.missing[layer] = f"gave {' and '.join(map(str, sorted(widths)))} features"
+        everyone = self.shard.share({self.shard.rank: self.missing})
+        self.missing = {layer: reason for part in everyone.values() for layer, reason in part.items()}
+        for rows in self.rows.values():
+            for layer in self.missing:
+                rows.pop(layer, None)
 
     def take(self, layer: str, item: int, kinds: Sequence[str]) -> dict[str, LabelledFeatures] | None:
         """Features of a layer on all sets, with labels of some kinds; none on processes that do not own the item.

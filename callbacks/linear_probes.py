@@ -1,9 +1,10 @@
 """Linear probes of every layer while a network trains (Alain & Bengio 2016), fitted to convergence at frozen epochs."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -32,6 +33,7 @@ from stratoscope.probes import (
     HELD_OUT,
     Budget,
     LabelledFeatures,
+    LayerReduction,
     Separability,
     Shard,
     Tap,
@@ -45,6 +47,7 @@ from stratoscope.probes import (
     separability,
 )
 from stratoscope.probes import reduction as named_reduction
+from stratoscope.probes.reduction import named
 
 FIRST = 100  # training samples looked at before all are read: for the taps, their widths and the number of classes
 
@@ -65,8 +68,12 @@ class LinearProbes(Callback):
         taps: Layers to probe: 'natural' (the points the network names itself, else all), 'all', names as in
             `named_modules()`, globs such as '*.relu*', or a list of these.
         width: Most features per layer; wider layers are reduced to it. None keeps all.
-        reduction: How: average_pool, channel_means, feature_subset (Alain & Bengio's random features),
-            random_projection or none.
+        reduction: How: by_layout (the mean over tokens of sequences, means of neighbouring positions of maps),
+            average_pool, channel_means, token_mean, cls (the first token), feature_subset (Alain & Bengio's random
+            features), random_projection or none; in Python also a function of an activation (n, ...) that returns
+            features (n, d).
+        channels: Where layers have their channels whose module does not tell: first, as convolutions, or last, as
+            transformers.
         ridge: Strength of the L2 penalty ridge/2 |W|^2 on standardised features, beside the mean cross-entropy; or
             several, which share every read of the features. The table has all of them; picture and summary show, for
             each layer, the one with the smallest loss on the held-out samples, or else the first.
@@ -87,7 +94,7 @@ class LinearProbes(Callback):
         self,
         taps: str | list[str] = "natural",
         width: int | None = 1024,
-        reduction: str = "average_pool",
+        reduction: str | Callable[[Tensor], Tensor] = "by_layout",
         ridge: float | list[float] = 1e-3,
         held_out: int = 0,
         every_n_epochs: int = 1,
@@ -97,6 +104,7 @@ class LinearProbes(Callback):
         seed: int = 0,
         measures: list[str] | None = None,
         memory: float | None = None,
+        channels: Literal["first", "last"] | None = None,
     ) -> None:
         for name, value in {"width": width, "every_n_epochs": every_n_epochs, "train_samples": train_samples}.items():
             if value is not None and value < 1:
@@ -117,7 +125,7 @@ class LinearProbes(Callback):
         self.taps, self.width, self.tolerance = taps, width, tolerance
         self.every_n_epochs, self.epochs = every_n_epochs, epochs
         self.choice, self.seed, self.memory = SampleChoice(train_samples, held_out, seed), seed, memory
-        self.reduction, self.reduce = reduction, named_reduction(reduction, width, seed)
+        self.how, self.reduction, self.channels = named_reduction(reduction, width, seed), named(reduction), channels
         self.measures = measures or []
         for name in self.measures:
             if name not in MEASURES:
@@ -137,7 +145,16 @@ class LinearProbes(Callback):
             ValueError: If a name or glob matches nothing.
         """
         with frozen(module):
-            return select_taps(self.taps, find_taps(module, module, image))
+            return self._find(module, module, image, {})
+
+    def layer_reductions(self, taps: list[Tap]) -> dict[str, LayerReduction]:
+        """What is made of the activations of each layer."""
+        return {tap.name: LayerReduction(self.how, self.reduction, tap.layout) for tap in taps}
+
+    def _find(
+        self, module: LightningModule, forward: Callable[[Tensor], Any], image: Tensor, left_out: dict[str, str]
+    ) -> list[Tap]:
+        return select_taps(self.taps, find_taps(module, forward, image, self.channels, left_out), left_out)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe the untrained network."""
@@ -182,22 +199,30 @@ class LinearProbes(Callback):
         shard = Shard(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
         sets = probed_sets(trainer, self.choice)
         with trainer.precision_plugin.forward_context():
-            taps, features, budget, classifier = self._look(trainer, pl_module, sets[TRAIN])
-            samples = [len(part.indices) for part in sets.values()]
-            in_files = budget.in_files(features, len(sets[TRAIN].indices), sum(samples))
-            layers = LayerFeatures(trainer, pl_module, taps, sets, self.reduce, shard, in_files, folder(trainer))
+            look = self._look(trainer, pl_module, sets[TRAIN])
+            taps, budget, samples = look.taps, look.budget, [len(part.indices) for part in sets.values()]
+            in_files = budget.in_files(look.features, len(sets[TRAIN].indices), sum(samples))
+            layers = LayerFeatures(trainer, pl_module, look.reduce, sets, shard, in_files, folder(trainer))
+        reduced = {tap.name: look.reduce[tap.name].reduced(tap.width, look.features[tap.name]) for tap in taps}
         if not self.table.rows:
-            rank_zero_info(probe_plan(taps, features, in_files, layers, budget.problems * budget.classes))
+            columns = budget.problems * budget.classes
+            rank_zero_info(probe_plan(taps, look.features, reduced, in_files, layers, columns))
+            if look.left_out:
+                listed = "; ".join(f"{layer} ({reason})" for layer, reason in look.left_out.items())
+                rank_zero_info(f"left out, as they cannot be read: {listed}")
         kinds = self._label_kinds(layers)
         mine: dict[int, _Result] = {}
         for item, tap in enumerate(tracked(trainer, taps, f"epoch {epoch}: fitting probes")):
             layer = layers.take(tap.name, item, kinds)
             logits = layers.logits(TRAIN, item) if "collapse" in self.measures else None
             if layer is not None:
-                mine[item] = self._fit_or_fail(tap.name, layer, classifier.get(tap.name), logits)
+                mine[item] = self._fit_or_fail(tap.name, layer, look.classifier.get(tap.name), logits)
+            elif tap.name in layers.missing and shard.owns(item):
+                problems = [(kind, ridge) for kind in kinds for ridge in self.ridges]
+                mine[item] = _Result(failed(problems, sets, f"it {layers.missing[tap.name]}"), None, [], None)
         results = {taps[item].name: result for item, result in sorted(shard.share(mine).items())}
         self.weights = {name: one.weights for name, one in results.items() if one.weights is not None}
-        self.table.put(epoch, {tap.name: (tap.width, results[tap.name].scores) for tap in taps})
+        self.table.put(epoch, {tap.name: (tap.width, results[tap.name].scores) for tap in taps}, reduced)
         if self.measures:
             similar = {name: one.sample for name, one in results.items() if one.sample is not None}
             tests = [split for split in sets if split not in {TRAIN, HELD_OUT}]
@@ -205,14 +230,14 @@ class LinearProbes(Callback):
         self._publish(trainer, epoch)
         rank_zero_info(f"probes, epoch {epoch}: {self.table.summary(epoch)} ({time.monotonic() - began:.0f} s)")
 
-    def _look(
-        self, trainer: Trainer, module: LightningModule, train: ProbedSet
-    ) -> tuple[list[Tap], dict[str, int], Budget, dict[str, Tensor]]:
-        """Taps, features at each, what memory there is, and the classifier's weights, from some training samples."""
+    def _look(self, trainer: Trainer, module: LightningModule, train: ProbedSet) -> "_Look":
+        """What there is to probe, from some training samples."""
         batch = labelled_batch(trainer, next(iter(train.blocks([train.indices[:FIRST]]))))
         answers: list[Any] = []
-        taps = select_taps(self.taps, find_taps(module, lambda image: answers.append(module(image)), batch["image"]))
-        features = read_features(module, module, batch["image"], [tap.name for tap in taps], self.reduce)
+        left_out: dict[str, str] = {}
+        taps = self._find(module, lambda image: answers.append(module(image)), batch["image"], left_out)
+        reduce = self.layer_reductions(taps)
+        features = read_features(module, module, batch["image"], reduce)
         kinds = 1 + (batch[TRUE] is not batch[GIVEN]) + ("control" in self.measures)
         logits = isinstance(answers[0], Tensor) and answers[0].ndim == 2  # these labels may not have all classes
         classes = max(1 + int(torch.maximum(batch[TRUE], batch[GIVEN]).max()), answers[0].shape[1] if logits else 1)
@@ -221,7 +246,7 @@ class LinearProbes(Callback):
         widths = {name: rows.shape[1] for name, rows in features.items()}
         whole = {tap.name: features[tap.name] for tap in taps if tap.width == widths[tap.name]}
         classifier = classifier_weights(module, module, batch["image"], whole) if "collapse" in self.measures else {}
-        return taps, widths, budget, classifier
+        return _Look(taps, reduce, widths, left_out, budget, classifier)
 
     def _label_kinds(self, layers: LayerFeatures) -> list[str]:
         """What probes are fitted to; control labels are made here."""
@@ -307,7 +332,7 @@ class LinearProbes(Callback):
         self._stored_epoch = finished_epochs(checkpoint)
 
     def _settings(self) -> dict[str, Any]:
-        names = ("taps", "width", "ridges", "reduction", "tolerance", "seed", "measures")
+        names = ("taps", "width", "ridges", "channels", "reduction", "tolerance", "seed", "measures")
         choice = {"train_samples": self.choice.fitted, "held_out": self.choice.held_out}
         return {**choice, **{name: getattr(self, name) for name in names}}
 
@@ -321,6 +346,16 @@ def finished_epochs(checkpoint: dict[str, Any]) -> int:
     """Number of epochs of training behind a Lightning checkpoint; 0 for weights without a history."""
     progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {})
     return int(progress.get("current", {}).get("processed", 0))
+
+
+@dataclass(frozen=True)
+class _Look:
+    taps: list[Tap]
+    reduce: dict[str, LayerReduction]
+    features: dict[str, int]  # per sample, by layer
+    left_out: dict[str, str]  # layers, and why
+    budget: Budget
+    classifier: dict[str, Tensor]  # the network's classifier's weights, by the layer that is its input
 
 
 @dataclass(frozen=True)

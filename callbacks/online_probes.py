@@ -1,9 +1,10 @@
 """Linear probes of every layer, trained by SGD beside the network (Alain & Bengio 2016, section 3)."""
 
 import csv
+from collections.abc import Callable
 from contextlib import ExitStack
 from math import inf, nan, prod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -18,11 +19,22 @@ from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE, batch_fields
 from stratoscope.callbacks.separability_figure import draw_separability
 from stratoscope.callbacks.set_names import set_names
-from stratoscope.probes import OnlineProbe, Separability, find_taps, frozen, read_features, select_taps, wilson
+from stratoscope.probes import (
+    LayerReduction,
+    Layout,
+    OnlineProbe,
+    Separability,
+    find_taps,
+    frozen,
+    read_features,
+    select_taps,
+    wilson,
+)
 from stratoscope.probes import reduction as named_reduction
+from stratoscope.probes.reduction import named
 from stratoscope.probes.taps import INPUT, hooked
 
-COLUMNS = "epoch layer width labels split accuracy low high correct count loss features failed".split()
+COLUMNS = "epoch layer width labels split accuracy low high correct count loss features failed reduced".split()
 COUNTS = ("not finite", "missing", "beyond", "unlike", "correct", "loss", "labels")  # by layer and label kind
 UNLIKE, SCORES = COUNTS.index("unlike"), COUNTS.index("correct")  # where the true label is another; where sums begin
 FAULTS = {"not finite": "features or loss are not finite", "missing": "the layer did not run or gave another shape"}
@@ -53,26 +65,31 @@ class OnlineProbes(Callback):
             `named_modules()`, globs such as '*.relu*', or a list of these.
         width: Most features per layer; wider layers are reduced to it. None keeps all. A feature takes 8 bytes per
             class and label kind.
-        reduction: How: average_pool, channel_means, feature_subset (Alain & Bengio's random features),
-            random_projection or none.
+        reduction: How: by_layout (the mean over tokens of sequences, means of neighbouring positions of maps),
+            average_pool, channel_means, token_mean, cls (the first token), feature_subset (Alain & Bengio's random
+            features), random_projection or none; in Python also a function of an activation (n, ...) that returns
+            features (n, d).
         learning_rate: Share of the step that is safe on every batch, 1 / (L + ridge) (see `OnlineProbe`).
         momentum: Share of the last step that is taken again, in [0, 1).
         ridge: Strength of the L2 penalty ridge/2 |W|^2 on standardised features, beside the mean cross-entropy.
         seed: Decides the random parts of a reduction; the probes start from zeros.
         classes: Number of classes. None takes the width of the network's output, or more if the first labels need it;
             sets with labels beyond fail.
+        channels: Where layers have their channels whose module does not tell: first, as convolutions, or last, as
+            transformers.
     """
 
     def __init__(
         self,
         taps: str | list[str] = "natural",
         width: int | None = 1024,
-        reduction: str = "average_pool",
+        reduction: str | Callable[[Tensor], Tensor] = "by_layout",
         learning_rate: float = 1.0,
         momentum: float = 0.9,
         ridge: float = 1e-3,
         seed: int = 0,
         classes: int | None = None,
+        channels: Literal["first", "last"] | None = None,
     ) -> None:
         if not taps:
             raise ValueError("taps must name at least one layer, got none")
@@ -88,7 +105,7 @@ class OnlineProbes(Callback):
         if seed < 0:
             raise ValueError(f"seed must be 0 or more, got {seed}")
         self.taps, self.width, self.seed, self.classes = taps, width, seed, classes
-        self.reduction, self.reduce = reduction, named_reduction(reduction, width, seed)
+        self.how, self.reduction, self.channels = named_reduction(reduction, width, seed), named(reduction), channels
         self.learning_rate, self.momentum, self.ridge = learning_rate, momentum, ridge
         self._hooks, self._splits = ExitStack(), list[str]()
         self._forget()
@@ -96,6 +113,7 @@ class OnlineProbes(Callback):
     def _forget(self) -> None:
         self.table, self.kinds = ProbeTable(), [TRUE]
         self.probes: dict[str, OnlineProbe] = {}  # by layer, in order of execution
+        self.reduce: dict[str, LayerReduction] = {}  # by layer
         self.tally: dict[str, Tensor] = {}  # of this epoch, by set: (layers, COUNTS, k) in float64
         self.epoch = 0
         self._leave()
@@ -132,7 +150,7 @@ class OnlineProbes(Callback):
         self._leave()  # what another callback may have broken off
         self._labels = torch.stack([parts[kind] for kind in self.kinds]).to(pl_module.device)
         if INPUT in self.probes:
-            self._keep(INPUT, parts["image"])
+            self._keep(INPUT, parts["image"] if parts["image"].is_floating_point() else parts["image"].float())
         self._hooks.enter_context(hooked(pl_module, self._keep, list(self.probes)))
 
     def on_train_batch_end(
@@ -204,8 +222,9 @@ class OnlineProbes(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Results, probes and counts so far, and what they depend on, as plain values and tensors."""
         probes = {layer: dict(vars(probe)) for layer, probe in self.probes.items()}
+        layouts = {layer: dict(vars(how.layout)) for layer, how in self.reduce.items()}
         found = {"rows": self.table.rows, "kinds": self.kinds, "probes": probes, "tally": self.tally}
-        return {**found, "epoch": self.epoch, "settings": self._settings()}
+        return {**found, "layouts": layouts, "epoch": self.epoch, "settings": self._settings()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from an earlier state; results of other settings do not belong into this table."""
@@ -213,23 +232,30 @@ class OnlineProbes(Callback):
         if state_dict.get("settings") == self._settings():
             self.table, self.kinds = ProbeTable(state_dict["rows"]), state_dict["kinds"]
             self.probes = {layer: OnlineProbe(**probe) for layer, probe in state_dict["probes"].items()}
+            layouts = {layer: Layout(**layout) for layer, layout in state_dict["layouts"].items()}
+            self.reduce = {layer: LayerReduction(self.how, self.reduction, one) for layer, one in layouts.items()}
             self.tally, self.epoch = state_dict["tally"], state_dict["epoch"]
 
     def _settings(self) -> dict[str, Any]:
-        names = ("taps", "width", "reduction", "learning_rate", "momentum", "ridge", "seed", "classes")
+        names = ("taps", "width", "reduction", "learning_rate", "momentum", "ridge", "seed", "classes", "channels")
         return {name: getattr(self, name) for name in names}
 
     def _keep(self, tap: str, output: Tensor) -> None:
-        if output.ndim > 1:
+        if output.ndim > 1 and output.is_floating_point():
             with torch.no_grad():
-                self._features[tap] = self.reduce(output)
+                self._features[tap] = self.reduce[tap](output)
 
     def _begin(self, trainer: Trainer, module: LightningModule, batch: dict[str, Tensor]) -> None:
         """Find the layers and the number of classes on a first batch, and make the probes."""
-        image, outputs = batch["image"], list[Any]()
+        image, outputs, left_out = batch["image"], list[Any](), dict[str, str]()
         with frozen(module), trainer.precision_plugin.forward_context():
-            taps = select_taps(self.taps, find_taps(module, lambda image: outputs.append(module(image)), image))
-            features = read_features(module, module, image, [tap.name for tap in taps], self.reduce)
+            found = find_taps(module, lambda x: outputs.append(module(x)), image, self.channels, left_out)
+            taps = select_taps(self.taps, found, left_out)
+            self.reduce = {tap.name: LayerReduction(self.how, self.reduction, tap.layout) for tap in taps}
+            features = read_features(module, module, image, self.reduce)
+        if left_out:
+            listed = "; ".join(f"{layer} ({reason})" for layer, reason in left_out.items())
+            rank_zero_info(f"online probes leave out what cannot be read: {listed}")
         self.kinds = [TRUE] if batch[GIVEN] is batch[TRUE] else [TRUE, GIVEN]
         logits = isinstance(outputs[0], Tensor) and outputs[0].ndim == 2
         needed = torch.stack([batch[kind] for kind in self.kinds]).max().long() + 1
@@ -295,7 +321,9 @@ class OnlineProbes(Callback):
         """Put the counts of the epoch, if there are any, into the table, write it and pass them to the loggers."""
         if TRAIN not in self.tally:
             return
-        self.table.put(self.epoch, self._results())
+        features = {layer: probe.weight.shape[-1] - 1 for layer, probe in self.probes.items()}
+        reduced = {layer: how.reduced(self.probes[layer].width, features[layer]) for layer, how in self.reduce.items()}
+        self.table.put(self.epoch, self._results(), reduced)
         self.tally = {}
         to, rows = folder(trainer), [row for row in self.table.rows if row["epoch"] == self.epoch]
         rank_zero_info(f"online probes, epoch {self.epoch}: {_summary(rows)}")

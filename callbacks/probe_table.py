@@ -1,7 +1,7 @@
 """The table of a run's probes: one row per (epoch, layer, labels, split)."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from itertools import takewhile
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.table import Table
 from stratoscope.callbacks.atomic import replacing
 from stratoscope.probes import HELD_OUT, Separability
 
-COLUMNS = ["epoch", "layer", "width", *(field.name for field in fields(Separability))]
+COLUMNS = ["epoch", "layer", "width", *(field.name for field in fields(Separability)), "reduced"]
 
 
 class ProbeTable:
@@ -24,18 +24,25 @@ class ProbeTable:
     """
 
     def __init__(self, rows: Iterable[dict[str, Any]] = ()) -> None:
-        self.rows = list(rows)
+        self.rows = [{"reduced": "", **row} for row in rows]
 
-    def put(self, epoch: int, results: dict[str, tuple[int, list[Separability]]]) -> None:
+    def put(
+        self,
+        epoch: int,
+        results: dict[str, tuple[int, list[Separability]]],
+        reduced: Mapping[str, str] | None = None,
+    ) -> None:
         """Add the results of an epoch.
 
         Args:
             epoch: Number of finished epochs.
             results: By layer, in order of execution: its full width and its scores.
+            reduced: By layer, what was done to its activation (see `LayerReduction.reduced`), if anything.
         """
         self.rows = [row for row in self.rows if row["epoch"] != epoch]
         for layer, (width, scores) in results.items():
-            self.rows += [{"epoch": epoch, "layer": layer, "width": width, **asdict(score)} for score in scores]
+            known = {"epoch": epoch, "layer": layer, "width": width, "reduced": (reduced or {}).get(layer, "")}
+            self.rows += [{**known, **asdict(score)} for score in scores]
         self.rows.sort(key=lambda row: row["epoch"])  # stable: layers stay in order of execution
 
     def unique(self, column: str) -> list[Any]:

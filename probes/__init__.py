@@ -8,12 +8,13 @@ from stratoscope.probes.comparison import Comparison, compare
 from stratoscope.probes.control import control_labels, selectivity
 from stratoscope.probes.interval import wilson
 from stratoscope.probes.isolation import frozen
+from stratoscope.probes.layout import Layout
 from stratoscope.probes.logistic import LogisticFit, fit_logistic
 from stratoscope.probes.neighbours import neighbour_accuracy
 from stratoscope.probes.online_probe import OnlineProbe
 from stratoscope.probes.probing import probe
 from stratoscope.probes.rank import effective_rank, participation_ratio, spectrum
-from stratoscope.probes.reduction import Reduction, average_pool, reduction
+from stratoscope.probes.reduction import LayerReduction, Reduction, average_pool, by_layer, reduction
 from stratoscope.probes.ridge_regression import RidgeFit, best_left_out, fit_ridge
 from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separability, failed, separability
 from stratoscope.probes.sharding import Shard
@@ -31,6 +32,8 @@ __all__ = [
     "Comparison",
     "LabelledBatch",
     "LabelledFeatures",
+    "LayerReduction",
+    "Layout",
     "LogisticFit",
     "NeuralCollapse",
     "OnlineProbe",
@@ -44,6 +47,7 @@ __all__ = [
     "average_pool",
     "best_left_out",
     "bootstrap_band",
+    "by_layer",
     "choose_call",
     "classifier_weights",
     "compare",

@@ -1,28 +1,29 @@
 """Linear probes of every layer of any network, in one call and without Lightning."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stratoscope.probes.isolation import frozen
-from stratoscope.probes.reduction import average_pool
-from stratoscope.probes.separability import LabelledFeatures, Separability, separability
-from stratoscope.probes.taps import find_taps, read_features, select_taps
+from stratoscope.probes.reduction import BY_LAYOUT, LayerReduction, by_layer
+from stratoscope.probes.separability import LabelledFeatures, Separability, failed, separability
+from stratoscope.probes.taps import Tap, find_taps, read_features, select_taps
 
-TRAIN = "train"
-POOLED = partial(average_pool, width=1024)
+TRAIN, TRUE = "train", "true_label"
 
 
 def probe(
     network: nn.Module,
     sets: Mapping[str, Iterable[Any]],
     taps: str | Sequence[str] = "natural",
-    reduce: Callable[[Tensor], Tensor] = POOLED,
+    reduce: str | Callable[[Tensor], Tensor] = BY_LAYOUT,
     ridge: float | Sequence[float] = 1e-3,
     tolerance: float = 1e-6,
+    width: int | None = 1024,
+    channels: str | None = None,
 ) -> dict[str, list[Separability]]:
     """Fit a linear classifier to every chosen layer, on the set `train`, and score it on all sets.
 
@@ -34,12 +35,16 @@ def probe(
             wrapped for several devices, or compiled, is read as what it wraps.
         sets: By name, batches (input, label) as a DataLoader gives them; each is read once. Labels are integers.
         taps: Layers: 'natural', 'all', names as in `named_modules()`, globs, or a list of these.
-        reduce: Turns an activation (n, ...) into new features (n, d).
+        reduce: What is made of wide layers: the name of a reduction (see `reduction`), or a function of an activation
+            (n, ...) that returns features (n, d).
         ridge: Strength of the L2 penalty, or several (see `separability`).
         tolerance: Duality gap in nats at which a probe is converged.
+        width: Most features per layer, for reductions that have a say; None keeps all.
+        channels: Where layers have their channels whose module does not tell: 'first' or 'last'.
 
     Returns:
-        By layer, in order of execution, one row per (ridge, set).
+        By layer, in order of execution, one row per (ridge, set). Those of a layer that gave no features for some
+        samples say so in `failed`. Layers that cannot be read at all are named in a warning.
 
     Raises:
         ValueError: If there is no set `train`, a set is empty, or a tap does not exist.
@@ -49,14 +54,17 @@ def probe(
     network = _unwrapped(network)
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with frozen(network):
-        data = {name: _read(network, batches, taps, reduce, device, name) for name, batches in sets.items()}
+        reader = _Reader(network, taps, channels, lambda found: by_layer(reduce, found, width), device)
+        data = {name: reader.read(batches, name) for name, batches in sets.items()}
     labels = {name: part.pop("") for name, part in data.items()}
     classes = 1 + max(int(label.max()) for label in labels.values())
-    results = {}
-    for layer in list(data[TRAIN]):
-        features = {
-            name: LabelledFeatures(part.pop(layer), {"true_label": labels[name]}) for name, part in data.items()
-        }
+    results: dict[str, list[Separability]] = {}
+    for layer in reader.reduce:
+        if layer in reader.missing:
+            ridges = ridge if isinstance(ridge, Sequence) else [ridge]
+            results[layer] = failed([(TRUE, one) for one in ridges], sets, f"it {reader.missing[layer]}")
+            continue
+        features = {name: LabelledFeatures(part.pop(layer), {TRUE: labels[name]}) for name, part in data.items()}
         results[layer], _ = separability(features[TRAIN], features, classes, ridge, tolerance)
     return results
 
@@ -68,29 +76,62 @@ def _unwrapped(network: nn.Module) -> nn.Module:
     return _unwrapped(inside) if isinstance(inside, nn.Module) else network
 
 
-def _read(
-    network: nn.Module,
-    batches: Iterable[Any],
-    taps: str | Sequence[str],
-    reduce: Callable[[Tensor], Tensor],
-    device: torch.device,
-    name: str,
-) -> dict[str, Tensor]:
-    """Features of a whole set by tap, and its labels under the empty name.
+class _Reader:
+    """Reads sets; on the first batch of all it finds the taps.
 
-    Raises:
-        ValueError: If it has no batches, or they are no pairs of tensors.
+    Args:
+        network: The network, frozen.
+        taps: Which layers.
+        channels: Where they have their channels.
+        reductions: What is made of the layers found.
+        device: Where the network is.
     """
-    pieces: dict[str, list[Tensor]] = {}
-    chosen: list[str] = []
-    for batch in batches:
-        if not isinstance(batch, (tuple, list)) or len(batch) < 2 or not all(isinstance(x, Tensor) for x in batch[:2]):
-            raise ValueError(f"probe needs batches (input, label) of tensors; {name} gives {type(batch).__name__}")
-        inputs, label = batch[0].to(device), batch[1].to(device)
-        if not chosen:
-            chosen = [tap.name for tap in select_taps(taps, find_taps(network, network, inputs[:2]))]
-        for tap, rows in {**read_features(network, network, inputs, chosen, reduce), "": label}.items():
-            pieces.setdefault(tap, []).append(rows)
-    if not pieces:
-        raise ValueError(f"the set {name} has no batches")
-    return {tap: torch.cat(rows) for tap, rows in pieces.items()}
+
+    def __init__(
+        self,
+        network: nn.Module,
+        taps: str | Sequence[str],
+        channels: str | None,
+        reductions: Callable[[Sequence[Tap]], dict[str, LayerReduction]],
+        device: torch.device,
+    ) -> None:
+        self.network, self.taps, self.channels, self.reductions = network, taps, channels, reductions
+        self.device = device
+        self.reduce: dict[str, LayerReduction] = {}
+        self.widths: dict[str, int] = {}
+        self.missing: dict[str, str] = {}  # layers without features of some samples, and why
+
+    def read(self, batches: Iterable[Any], name: str) -> dict[str, Tensor]:
+        """Features of a whole set by tap, and its labels under the empty name.
+
+        Raises:
+            ValueError: If it has no batches, or they are no pairs of tensors.
+        """
+        pieces: dict[str, list[Tensor]] = {}
+        for batch in batches:
+            pair = isinstance(batch, (tuple, list)) and len(batch) >= 2
+            if not pair or not all(isinstance(x, Tensor) for x in batch[:2]):
+                raise ValueError(f"probe needs batches (input, label) of tensors; {name} gives {type(batch).__name__}")
+            inputs, label = batch[0].to(self.device), batch[1].to(self.device)
+            if not self.reduce:
+                self._look(inputs)
+            wanted = {tap: reduce for tap, reduce in self.reduce.items() if tap not in self.missing}
+            found = read_features(self.network, self.network, inputs, wanted, self.missing)
+            pieces.setdefault("", []).append(label)
+            for tap, rows in found.items():
+                pieces.setdefault(tap, []).append(rows)
+                first = self.widths.setdefault(tap, rows.shape[1])
+                if rows.shape[1] != first:
+                    self.missing[tap] = f"gave {rows.shape[1]} features, {first} before"
+        if not pieces:
+            raise ValueError(f"the set {name} has no batches")
+        return {tap: torch.cat(rows) for tap, rows in pieces.items() if tap not in self.missing}
+
+    def _look(self, inputs: Tensor) -> None:
+        """Find the taps."""
+        left_out: dict[str, str] = {}
+        available = find_taps(self.network, self.network, inputs, self.channels, left_out)
+        self.reduce = self.reductions(select_taps(self.taps, available, left_out))
+        if left_out:
+            listed = "; ".join(f"{tap} ({reason})" for tap, reason in left_out.items())
+            warnings.warn(f"probe leaves out what it cannot read: {listed}", stacklevel=4)

@@ -1,15 +1,17 @@
 """Activations of any shape as features of bounded width.
 
-A reduction is called with an activation (n, ...) and returns features (n, d): a new float32 tensor (float64 if the
-activation is), never a view, as the activation may be overwritten by the next layer. What it makes of a sample depends
-on nothing but the sample, its own settings and the number of features, so every batch, epoch and process gets the same.
-A layer that comes out narrower than it went in was not probed in full; whoever writes the table marks it.
+A reduction is called with an activation (n, ...) and the axis of its channels, and returns features (n, d): a new
+float32 tensor (float64 if the activation is), never a view, as the activation may be overwritten by the next layer.
+What it makes of a sample depends on nothing but the sample, its own settings and the number of features, so every
+batch, epoch and process gets the same. A layer that comes out narrower than it went in was not probed in full; whoever
+writes the table marks it (see `LayerReduction.reduced`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt, sqrt
+from typing import Any, Protocol, runtime_checkable
 from zlib import crc32
 
 import numpy as np
@@ -19,74 +21,155 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from stratoscope.probes.layout import Layout
+from stratoscope.probes.taps import Tap
+
 SIGNS = 2**24  # entries of a random projection made at a time (64 MiB in float32)
 
-Reduction = Callable[[Tensor], Tensor]
+BY_LAYOUT = "by_layout"
 
 
-def reduction(name: str, width: int | None, seed: int = 0) -> Reduction:
+@runtime_checkable
+class Reduction(Protocol):
+    """Turns activations into features."""
+
+    def __call__(self, activation: Tensor, channels: int | None = None, /) -> Tensor:
+        """Return new features (n, d) of an activation (n, ...) with its channels along this axis, if that is known."""
+        ...
+
+
+def reduction(how: str | Callable[[Tensor], Tensor], width: int | None, seed: int = 0) -> Reduction:
     """The reduction of this name.
 
     Args:
-        name: 'none' (all features), 'average_pool' (means of neighbours), 'channel_means' (one mean per channel),
-            'feature_subset' (some features, drawn at random once) or 'random_projection' (random signed sums).
-        width: Most features per sample; None keeps all. 'none' and 'channel_means' do without.
+        how: 'by_layout' (the mean over tokens of token layers (n, t, d), means of neighbours of all others),
+            'average_pool' (means of neighbouring positions), 'channel_means' (one mean per channel), 'token_mean'
+            and 'cls' (of token layers their mean and their first one, of others 'average_pool'), 'none' (all
+            features), 'feature_subset' (some features, drawn at random once) or 'random_projection' (random signed
+            sums). Or a function of an activation (n, ...) that returns features (n, d).
+        width: Most features per sample; None keeps all. 'none' and a function do without; the means over all positions
+            and 'cls' have one feature per channel, however many.
         seed: Decides the subset and the projection.
 
     Returns:
-        A function of an activation (n, ...) that returns new features (n, d).
+        A function of an activation (n, ...) and the axis of its channels that returns new features (n, d).
 
     Raises:
         ValueError: If the name is unknown or the width is below 1.
     """
     if width is not None and width < 1:
         raise ValueError(f"width must be 1 or more, got {width}")
+    if callable(how):
+        return Custom(how)
     reductions: dict[str, Reduction] = {
+        BY_LAYOUT: ByLayout(width),
         "none": Flatten(),
         "average_pool": AveragePool(width),
         "channel_means": ChannelMeans(),
+        "token_mean": TokenMean(width),
+        "cls": FirstToken(width),
         "feature_subset": FeatureSubset(width, seed),
         "random_projection": RandomProjection(width, seed),
     }
-    if name not in reductions:
-        raise ValueError(f"unknown reduction {name!r}: choose one of {', '.join(reductions)}")
-    return reductions[name]
+    if how not in reductions:
+        raise ValueError(f"unknown reduction {how!r}: choose one of {', '.join(reductions)}")
+    return reductions[how]
 
 
-def average_pool(activation: Float[Tensor, "n ..."], width: int | None) -> Float[Tensor, "n d"]:
+@dataclass(frozen=True)
+class LayerReduction:
+    """What is made of one layer.
+
+    Attributes:
+        how: For every layer.
+        name: What `how` is called.
+        layout: Of this one.
+    """
+
+    how: Reduction
+    name: str
+    layout: Layout
+
+    def __call__(self, activation: Float[Tensor, "..."]) -> Float[Tensor, "n d"]:
+        """Return new features of an activation as the network gives it, such as (t, n, d)."""
+        return self.how(self.layout.samples_first(activation), self.layout.channels)
+
+    def reduced(self, width: int, features: int) -> str:
+        """What was done to the layer: the reduction's name, nothing where all of its features are probed.
+
+        Args:
+            width: Entries per sample of the activation.
+            features: Features per sample.
+        """
+        if width == features and not isinstance(self.how, Custom):
+            return ""
+        if self.name == BY_LAYOUT:
+            return "token_mean" if self.layout.tokens else "average_pool"
+        return "average_pool" if self.name in {"token_mean", "cls"} and not self.layout.tokens else self.name
+
+
+def by_layer(
+    how: str | Callable[[Tensor], Tensor], taps: Sequence[Tap], width: int | None, seed: int = 0
+) -> dict[str, LayerReduction]:
+    """What is made of each layer, by its name; see `reduction` for the arguments."""
+    return {tap.name: LayerReduction(reduction(how, width, seed), named(how), tap.layout) for tap in taps}
+
+
+def named(how: str | Callable[[Tensor], Tensor]) -> str:
+    """What a reduction is called in tables."""
+    return how if isinstance(how, str) else str(getattr(how, "__name__", type(how).__name__))
+
+
+def average_pool(
+    activation: Float[Tensor, "n ..."], width: int | None, channels: int | None = None
+) -> Float[Tensor, "n d"]:
     """Flatten an activation to at most `width` features per sample, averaging neighbours where it has more.
 
-    Feature maps (n, channels, height, width) are averaged over the finest square grid that fits: 64 channels and width
-    1,024 give 4 x 4 means per channel. Anything else, and maps with more channels than `width`, is averaged over
-    neighbouring entries of the flattened activation.
+    Feature maps (n, channels, height, width), or with their channels elsewhere, are averaged over the finest square
+    grid that fits: 64 channels and width 1,024 give 4 x 4 means per channel, in this order. So are sequences and
+    volumes over their one or three axes, each channel at least as one mean, however many channels there are. Anything
+    else, and maps with more channels than `width`, is averaged over neighbouring entries of the flattened activation.
 
     Args:
         activation: Output of a layer for n samples.
         width: Most features per sample; None keeps all.
+        channels: The axis of the channels. If it is not known, four axes are those of a map, and others have none.
 
     Returns:
         A new float32 tensor (float64 if the activation is), never a view of the activation.
     """
-    dtype = torch.float64 if activation.dtype == torch.float64 else torch.float32
-    features = activation.to(dtype)
-    if width is not None and features[0].numel() > width:
-        side = isqrt(width // features.shape[1])
-        if features.ndim == 4 and side >= 1:
-            features = functional.adaptive_avg_pool2d(
-                features, (min(side, features.shape[2]), min(side, features.shape[3]))
-            )
-        else:
-            features = functional.adaptive_avg_pool1d(features.flatten(1), width)
+    features = activation.to(_dtype(activation))
+    if width is not None and features.shape[1:].numel() > width:
+        features = _pooled(features, width, 1 if channels is None and features.ndim == 4 else channels)
     features = features.flatten(1)
     shared = features.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()
     return features.clone(memory_format=torch.contiguous_format) if shared else features.contiguous()
+
+
+def _pooled(features: Float[Tensor, "n ..."], width: int, channels: int | None) -> Float[Tensor, "n ..."]:
+    """Means of neighbours, not yet flat."""
+    if channels is None or features.ndim == 2:
+        return functional.adaptive_avg_pool1d(features.flatten(1), width)
+    features = features.movedim(channels, 1)
+    if features.ndim > 5:
+        features = features.flatten(2)
+    positions, each = features.ndim - 2, width // features.shape[1]
+    if positions == 2 and not each:
+        return functional.adaptive_avg_pool1d(features.flatten(1), width)
+    side = {1: each, 2: isqrt(each), 3: next(side for side in range(each + 1, -1, -1) if side**3 <= each)}[positions]
+    sizes = [min(max(side, 1), size) for size in features.shape[2:]]
+    if positions == 1:
+        return functional.adaptive_avg_pool1d(features, sizes[0])
+    if positions == 2:
+        return functional.adaptive_avg_pool2d(features, (sizes[0], sizes[1]))
+    return functional.adaptive_avg_pool3d(features, (sizes[0], sizes[1], sizes[2]))
 
 
 @dataclass(frozen=True)
 class Flatten:
     """All features: an activation of any width keeps it."""
 
-    def __call__(self, activation: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
+    def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
         """Return the activation as rows."""
         return average_pool(activation, None)
 
@@ -101,25 +184,107 @@ class AveragePool:
 
     width: int | None
 
-    def __call__(self, activation: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
+    def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
         """Return the pooled activation."""
-        return average_pool(activation, self.width)
+        return average_pool(activation, self.width, channels)
+
+
+@dataclass(frozen=True)
+class TokenMean:
+    """The mean over tokens of (n, t, d), one feature per channel, however many; anything else as by `AveragePool`.
+
+    Attributes:
+        width: Most features per sample of anything else; None keeps all.
+    """
+
+    width: int | None
+
+    def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
+        """Return the means, summed in float32 at least."""
+        if _has_tokens(activation, channels):
+            return activation.mean(1, dtype=_dtype(activation))
+        return average_pool(activation, self.width, channels)
+
+
+@dataclass(frozen=True)
+class FirstToken:
+    """The first token of (n, t, d), which in many transformers stands for the class; else as by `AveragePool`.
+
+    Attributes:
+        width: Most features per sample of anything else; None keeps all.
+    """
+
+    width: int | None
+
+    def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
+        """Return the token."""
+        if _has_tokens(activation, channels):
+            return average_pool(activation[:, 0], None)
+        return average_pool(activation, self.width, channels)
+
+
+@dataclass(frozen=True)
+class ByLayout:
+    """All features where they are few enough; else the mean over tokens of (n, t, d), of anything else `AveragePool`.
+
+    Attributes:
+        width: Most features per sample; None keeps all.
+    """
+
+    width: int | None
+
+    def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
+        """Return the features."""
+        if self.width is None or activation.shape[1:].numel() <= self.width:
+            return average_pool(activation, None)
+        if channels == 2:
+            return TokenMean(self.width)(activation, channels)
+        return average_pool(activation, self.width, channels)
+
+
+@dataclass(frozen=True)
+class Custom:
+    """A function of the user's.
+
+    Attributes:
+        function: Turns an activation (n, ...), a copy, into features (n, d).
+    """
+
+    function: Callable[[Tensor], Any]
+
+    def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
+        """Return its features.
+
+        Raises:
+            ValueError: If it gives anything else.
+        """
+        features = self.function(activation.detach().clone())
+        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(activation):
+            raise ValueError(
+                f"the reduction {getattr(self.function, '__name__', self.function)} must turn an activation "
+                f"{tuple(activation.shape)} into features ({len(activation)}, d), got {shape}"
+            )
+        return features.to(_dtype(features)).contiguous()
 
 
 @dataclass(frozen=True)
 class ChannelMeans:
-    """One feature per channel of a feature map (n, channels, height, width): its mean over positions.
+    """One feature per channel of a feature map (n, channels, height, width), or with its channels elsewhere: its mean.
 
-    The width is the number of channels, however many. Any other activation keeps all its features.
+    The width is the number of channels, however many. An activation without positions keeps all its features, as does
+    one of which it is not known where its channels are.
 
     Source: Alain & Bengio 2016, who probe ResNet-50 so.
     """
 
-    def __call__(self, activation: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
+    def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
         """Return the means, summed in float32 at least."""
-        if activation.ndim != 4:
+        channels = 1 if channels is None and activation.ndim == 4 else channels
+        if channels is None or activation.ndim == 2:
             return average_pool(activation, None)
-        return activation.mean((2, 3), dtype=_dtype(activation))
+        positions = [axis for axis in range(1, activation.ndim) if axis != channels]
+        return activation.mean(positions, dtype=_dtype(activation))
 
 
 @dataclass(frozen=True)
@@ -138,7 +303,7 @@ class FeatureSubset:
     width: int | None
     seed: int = 0
 
-    def __call__(self, activation: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
+    def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
         """Return the features chosen, in their order."""
         flat = activation.flatten(1)
         if self.width is None or flat.shape[1] <= self.width:
@@ -165,7 +330,7 @@ class RandomProjection:
     width: int | None
     seed: int = 0
 
-    def __call__(self, activation: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
+    def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
         """Return the sums, computed in float32 at least, also under autocast."""
         flat = activation.flatten(1)
         if self.width is None or flat.shape[1] <= self.width:
@@ -177,6 +342,10 @@ class RandomProjection:
             for some, rows in zip(flat.split(block, dim=1), bits.split(block), strict=True):
                 features += some.to(features.dtype) @ _signs(rows, self.width).to(features.dtype)
         return features / sqrt(self.width)
+
+
+def _has_tokens(activation: Tensor, channels: int | None) -> bool:
+    return activation.ndim == 3 and channels != 1
 
 
 def _dtype(activation: Tensor) -> torch.dtype:

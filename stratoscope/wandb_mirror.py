@@ -57,7 +57,7 @@ def _log_table(run: Any, record: RunRecord) -> bool:
     if not run.offline and not reachable():
         return False
     columns: list[str | int] = [*COLUMNS]
-    table = wandb.Table(columns=columns, data=[[row[name] for name in COLUMNS] for row in record.probes])
+    table = wandb.Table(columns=columns, data=[[row.get(name) for name in COLUMNS] for row in record.probes])
     try:
         run.log({"probes": table, "epoch": max(row["epoch"] for row in record.probes)})
     except Exception:  # whatever a mirror cannot do, the run is over and well

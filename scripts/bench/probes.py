@@ -30,6 +30,7 @@ RIDGE, RIDGES = 1e-4, (1e-4, 1e-3, 1e-2)
 TOLS = (1e-4, 1e-8)
 EPOCHS = 5  # before the fits that warm ones start from
 TAPS = ["conv1", "pool1", "conv2", "pool2", "fc1", "fc2", "logits"]
+POOLED = dict.fromkeys(TAPS, partial(average_pool, width=1024))
 Features = dict[str, Tensor]
 
 
@@ -51,7 +52,7 @@ def all_features(network: nn.Module, data: ImageSet, size: int | None = None) ->
     with frozen(network), torch.autocast("cpu", torch.bfloat16):
         for index in torch.arange(size or len(data)).split(BLOCK):
             image = data.read(index).image.contiguous(memory_format=torch.channels_last)
-            for tap, rows in read_features(network, network, image, TAPS, partial(average_pool, width=1024)).items():
+            for tap, rows in read_features(network, network, image, POOLED).items():
                 pieces[tap].append(rows)
     return {tap: torch.cat(rows) for tap, rows in pieces.items()}
 

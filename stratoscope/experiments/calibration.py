@@ -98,9 +98,9 @@ def _seconds(words: Sequence[str]) -> float:
     seconds = epochs * steps * step + evaluations * evaluated * look
     for probes in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(probes, LinearProbes):
-            taps = [tap.name for tap in probes.choose_taps(model, some)]
+            reduce = probes.layer_reductions(probes.choose_taps(model, some))
             with frozen(model), trainer.precision_plugin.forward_context():
-                features = read_features(model, model, some, taps, probes.reduce)
+                features = read_features(model, model, some, reduce, {})
             columns = data.classes * (1 + two_kinds) * len(probes.ridges)
             fitted = probes.choice.size(len(data.sets["train"]))
             once = look * (fitted + sum(map(len, tests))) + fitted * sum(fitting_seconds(features, columns).values())

@@ -10,16 +10,28 @@ from torch import Tensor
 
 from stratoscope.probes.reduction import (
     AveragePool,
+    ByLayout,
     ChannelMeans,
     FeatureSubset,
+    FirstToken,
     Flatten,
     RandomProjection,
     Reduction,
+    TokenMean,
     average_pool,
     reduction,
 )
 
-NAMES = ["none", "average_pool", "channel_means", "feature_subset", "random_projection"]
+NAMES = [
+    "by_layout",
+    "none",
+    "average_pool",
+    "channel_means",
+    "token_mean",
+    "cls",
+    "feature_subset",
+    "random_projection",
+]
 
 
 def _activation(*shape: int) -> Tensor:
@@ -131,6 +143,9 @@ def test_float64_stays_float64() -> None:
         ("none", Flatten()),
         ("average_pool", AveragePool(8)),
         ("channel_means", ChannelMeans()),
+        ("by_layout", ByLayout(8)),
+        ("token_mean", TokenMean(8)),
+        ("cls", FirstToken(8)),
         ("feature_subset", FeatureSubset(8, 3)),
         ("random_projection", RandomProjection(8, 3)),
     ],
