@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from stratoscope.callbacks import LinearProbes, OnlineProbes
 from stratoscope.datamodules import Digits, PartialLabels, RandomSubset
 from stratoscope.models import MLP
-from stratoscope.probes import wilson
+from stratoscope.probes import LayerReduction, Layout, wilson
 from stratoscope.probes.online_probe import MEMORY, OnlineProbe
+from stratoscope.probes.reduction import Flatten
 
 LAYERS = ["input", "first", "norm", "relu", "last"]
 
@@ -200,6 +201,7 @@ def test_a_step_reads_nothing_from_the_device(tmp_path: Path) -> None:
     module, batch = Somebody().to(device), [part.to(device) for part in next(iter(loader()))]
     probes.probes = {"input": OnlineProbe.untrained(12, (1, 3, 12), device)}
     probes.probes["first"] = OnlineProbe.untrained(16, (1, 3, 16), device)
+    probes.reduce = {layer: LayerReduction(Flatten(), "none", Layout()) for layer in probes.probes}
     for _ in range(2):
         probes.on_train_batch_start(run, module, batch, 0)
         module(batch[0])
@@ -231,7 +233,8 @@ def test_every_layer_epoch_and_set_has_a_row(tmp_path: Path) -> None:
     keys = [(row["epoch"], row["layer"], row["labels"], row["split"], row["count"]) for row in found]
     sets = (("train", "150"), ("test", "90"))
     assert keys == [(epoch, layer, "true_label", *of) for epoch in "12" for layer in LAYERS for of in sets]
-    assert "epoch layer width labels split accuracy low high correct count loss features failed".split() == [*found[0]]
+    columns = "epoch layer width labels split accuracy low high correct count loss features failed reduced"
+    assert columns.split() == [*found[0]]
     for row in found:
         assert (row["width"], row["failed"]) == ({"input": "12", "last": "3"}.get(row["layer"], "16"), "")
         low, high = wilson(int(row["correct"]), int(row["count"]))
