@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from stratoscope.probes.layout import ChannelAxes, ChannelAxis, Layout, channel_axis, sequence_first
 
@@ -114,7 +115,7 @@ def _watched(
 
     handles = [
         part.register_forward_hook(hook(name), with_kwargs=True)
-        for name, part in module.named_modules()
+        for name, part in _layers(module).items()
         if name not in {"", INPUT} and (wanted is None or name in wanted)
     ]
     try:
@@ -122,6 +123,21 @@ def _watched(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _layers(module: nn.Module) -> dict[str, nn.Module]:
+    """A network and its submodules by name, without those that compute a weight, as `weight_norm` and `spectral_norm`.
+
+    What these give has no samples, though it may have as many rows as there are; the layer whose weight they compute is
+    one without children.
+    """
+    of_weights = {
+        inside
+        for part in module.modules()
+        if is_parametrized(part)
+        for inside in part.get_submodule("parametrizations").modules()
+    }
+    return {name: part for name, part in module.named_modules() if part not in of_weights}
 
 
 def activation_of(output: Any) -> Tensor | None:
@@ -186,7 +202,7 @@ def find_taps(
         The input, and every module whose output (see `activation_of`) is a floating-point tensor with one row per
         sample.
     """
-    parts = dict(module.named_modules())
+    parts = _layers(module)
     own = {name: part.natural_taps for name, part in parts.items() if hasattr(part, "natural_taps")}
     left_out = {} if left_out is None else left_out
     size, few = len(image), 2 if len(image) == 3 else 3
@@ -211,8 +227,8 @@ def find_taps(
             left_out[tap] = run.unread or f"gave {run.shape}, no row for each of {size} samples"
     ran = {part for run in runs.values() for part in (run.part.modules() if run.leaf else [run.part])}
     for name, part in parts.items():
-        if part not in ran and not isinstance(part, TRANSPARENT) and not any(True for _ in part.children()):
-            left_out[name] = "did not run"
+        if part not in ran and not {*part.children()} & {*parts.values()} and any(True for _ in part.parameters()):
+            left_out[name] = "did not run"  # losses and metrics, which have no parameters, are no layers
     return taps
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 from stratoscope.probes.isolation import frozen
 from stratoscope.probes.reduction import average_pool
@@ -346,6 +347,30 @@ def test_compiled_networks_are_read_as_they_are_written(image: Tensor) -> None:
         read_features(network, network, image, dict.fromkeys(["stem", "block2"], _keep)), expected
     )
     assert torch.equal(network(image), compiled)
+
+
+class Normalised(nn.Module):
+    """Layers whose weights are computed when they run, with as many rows as the batch has; one does not run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = parametrizations.weight_norm(nn.Linear(4, 6))
+        self.last = parametrizations.spectral_norm(nn.Linear(6, 2))
+        self.idle = parametrizations.orthogonal(nn.Linear(2, 2))
+        self.loss = nn.CrossEntropyLoss()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Both layers that run."""
+        out: Tensor = self.last(self.first(x))
+        return out
+
+
+def test_what_computes_a_weight_is_no_layer() -> None:
+    """The layer is one, with its own output; of what did not run those are named that have parameters."""
+    network, x, left_out = Normalised().eval(), torch.randn(6, 4), dict[str, str]()
+    taps = [tap.name for tap in select_taps("all", find_taps(network, network, x, left_out=left_out))]
+    assert taps == [INPUT, "first", "last"]
+    assert left_out == {"idle": "did not run"}
 
 
 def test_recurrent_and_attention_modules_are_read(image: Tensor) -> None:
