@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import reduce as fold
 from inspect import Parameter, signature
+from types import GeneratorType
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,8 +44,10 @@ class Call:
         """Run the network and return its output."""
         run = _target(module, self.forward)
         if self.takes == "keywords":
-            return run(**{name: _copied(batch.named(name)) for name in self.names})
-        return run(_copied(batch.image if self.takes == "image" else batch.whole))
+            answer = run(**{name: _copied(batch.named(name)) for name in self.names})
+        else:
+            answer = run(_copied(batch.image if self.takes == "image" else batch.whole))
+        return tuple(answer) if isinstance(answer, GeneratorType) else answer  # one that yields runs as it is read
 
     def __str__(self) -> str:
         name = "forward" if self.forward is None else self.forward if isinstance(self.forward, str) else "the function"

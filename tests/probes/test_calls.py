@@ -177,6 +177,19 @@ def test_the_network_never_gets_memory_that_is_used_again() -> None:
         assert torch.equal(batch["labels"], LABEL)
 
 
+def test_a_forward_that_yields_is_run_to_its_end() -> None:
+    """Nothing of it has run before its pieces are taken."""
+
+    def pieces(self: Any, x: Tensor) -> Any:
+        yield x
+        yield of_image(self, x)
+
+    module, read = network(pieces), read_batch(PAIR)
+    image, logits = choose_call(module, None, read)(module, read)
+    assert torch.equal(image, IMAGE)
+    assert torch.equal(logits, module.layer(IMAGE))
+
+
 class Pair(NamedTuple):
     """As torchvision's Inception answers."""
 
