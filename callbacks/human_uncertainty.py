@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torchmetrics import Metric
 
-from stratoscope.callbacks.set_names import set_names
+from stratoscope.datamodules.set_names import named_sets
 
 BINS = 15  # of confidence, in the calibration error
 ROUNDING = 1e-12  # a variance of entropies no larger than this is none
@@ -38,7 +37,6 @@ class HumanUncertainty(Callback):
         self.file, self.test_set = Path(file).expanduser(), test_set
         self.human = read_shares(self.file)
         self.metrics = HumanMetrics()
-        self.loaders: list[Any] = []
         self.place = 0  # of the test set among them
 
     def check(self, sets: Mapping[str, Any]) -> None:
@@ -123,10 +121,9 @@ class HumanUncertainty(Callback):
         Raises:
             ValueError: If it is not there, or not what the file is about.
         """
-        self.loaders = CombinedLoader(loaders).flattened
-        names = set_names(self.loaders)
-        self.check({name: loader.dataset for name, loader in zip(names, self.loaders, strict=True)})
-        self.place = names.index(self.test_set)
+        sets = named_sets(loaders, self.test_set)  # of one without a name it is taken to be that one
+        self.check({name: loader.dataset for name, loader in sets.items()})
+        self.place = list(sets).index(self.test_set)
         self.human = self.human.to(pl_module.device)
         self.metrics = self.metrics.to(pl_module.device)
         self.metrics.reset()

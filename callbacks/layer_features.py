@@ -62,10 +62,10 @@ class LayerFeatures:
             done = 0
             # a process without a sample of its own reads one, to know the shapes
             for batch in tracked(trainer, part.blocks(mine or [part.indices[:1]]), f"reading {split} features"):
-                fields = labelled_batch(trainer, batch)
+                fields = labelled_batch(trainer, batch, part.place)
                 wanted = {layer: how for layer, how in reduce.items() if layer not in self.missing}
-                found = read_features(module, answer, fields["image"], wanted, self.missing)
-                found |= {TRUE: fields[TRUE], GIVEN: fields[GIVEN]}
+                found = read_features(module, answer, fields.rows, wanted, self.missing)
+                found |= {TRUE: fields.true_label, GIVEN: fields.given_label}
                 if isinstance(said := answers.pop(), Tensor) and said.ndim == 2:
                     found[LOGITS] = said.float()
                 for name, new in found.items():
@@ -75,7 +75,7 @@ class LayerFeatures:
                         rows[name][done : done + len(new)] = new[:size]
                     elif name != LOGITS:
                         self.missing[name] = f"gave {new.shape[1]} features, {rows[name].shape[1]} before"
-                done += len(fields[TRUE])
+                done += len(fields)
             self.labels[split] = {kind: self._everywhere(rows.pop(kind), split) for kind in (TRUE, GIVEN)}
             if LOGITS in rows:
                 self.answers[split] = rows.pop(LOGITS)

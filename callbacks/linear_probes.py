@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,13 +26,23 @@ from stratoscope.callbacks.layer_measures import (
 from stratoscope.callbacks.measures_figure import draw_measures
 from stratoscope.callbacks.probe_plan import probe_plan
 from stratoscope.callbacks.probe_table import ProbeTable
-from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE, ProbedSet, SampleChoice, labelled_batch, probed_sets
+from stratoscope.callbacks.probed_sets import (
+    GIVEN,
+    TRAIN,
+    TRUE,
+    ProbedSet,
+    SampleChoice,
+    as_validated,
+    labelled_batch,
+    probed_sets,
+)
 from stratoscope.callbacks.progress import tracked
 from stratoscope.callbacks.separability_figure import draw_separability
 from stratoscope.probes import (
     GIB,
     HELD_OUT,
     Budget,
+    LabelledBatch,
     LabelledFeatures,
     LayerReduction,
     Separability,
@@ -191,13 +202,13 @@ class LinearProbes(Callback):
             pl_module: The network.
             epoch: Number of finished epochs, to file the results under.
         """
-        with frozen(pl_module):
+        with frozen(pl_module), as_validated(trainer):
             self._probe(trainer, pl_module, epoch)
 
     def _probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         began = time.monotonic()
         shard = Shard(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
-        sets = probed_sets(trainer, self.choice)
+        sets = probed_sets(trainer, self.choice, partial(self._some, trainer))
         with trainer.precision_plugin.forward_context():
             look = self._look(trainer, pl_module, sets[TRAIN])
             taps, budget, samples = look.taps, look.budget, [len(part.indices) for part in sets.values()]
@@ -232,21 +243,27 @@ class LinearProbes(Callback):
 
     def _look(self, trainer: Trainer, module: LightningModule, train: ProbedSet) -> "_Look":
         """What there is to probe, from some training samples."""
-        batch = labelled_batch(trainer, next(iter(train.blocks([train.indices[:FIRST]]))))
+        batch = self._some(trainer, train)
         answers: list[Any] = []
         left_out: dict[str, str] = {}
-        taps = self._find(module, lambda image: answers.append(module(image)), batch["image"], left_out)
+        taps = self._find(module, lambda image: answers.append(module(image)), batch.rows, left_out)
         reduce = self.layer_reductions(taps)
-        features = read_features(module, module, batch["image"], reduce)
-        kinds = 1 + (batch[TRUE] is not batch[GIVEN]) + ("control" in self.measures)
+        features = read_features(module, module, batch.rows, reduce)
+        kinds = 1 + (batch.true_label is not batch.given_label) + ("control" in self.measures)
         logits = isinstance(answers[0], Tensor) and answers[0].ndim == 2  # these labels may not have all classes
-        classes = max(1 + int(torch.maximum(batch[TRUE], batch[GIVEN]).max()), answers[0].shape[1] if logits else 1)
+        classes = max(
+            1 + int(torch.maximum(batch.true_label, batch.given_label).max()), answers[0].shape[1] if logits else 1
+        )
         memory = None if self.memory is None else self.memory * GIB
         budget = Budget(memory, trainer.world_size, kinds * len(self.ridges), classes)
         widths = {name: rows.shape[1] for name, rows in features.items()}
         whole = {tap.name: features[tap.name] for tap in taps if tap.width == widths[tap.name]}
-        classifier = classifier_weights(module, module, batch["image"], whole) if "collapse" in self.measures else {}
+        classifier = classifier_weights(module, module, batch.rows, whole) if "collapse" in self.measures else {}
         return _Look(taps, reduce, widths, left_out, budget, classifier)
+
+    def _some(self, trainer: Trainer, part: ProbedSet, size: int = FIRST) -> LabelledBatch:
+        """Some samples of a set."""
+        return labelled_batch(trainer, next(iter(part.blocks([part.indices[:size]]))), part.place)
 
     def _label_kinds(self, layers: LayerFeatures) -> list[str]:
         """What probes are fitted to; control labels are made here."""

@@ -9,23 +9,25 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import CombinedLoader, rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from torch import Tensor, distributed
 
 from stratoscope.callbacks.atomic import replacing
 from stratoscope.callbacks.linear_probes import folder
 from stratoscope.callbacks.probe_table import ProbeTable
-from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE, batch_fields
+from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE
 from stratoscope.callbacks.separability_figure import draw_separability
-from stratoscope.callbacks.set_names import set_names
+from stratoscope.datamodules.set_names import named_sets
 from stratoscope.probes import (
+    LabelledBatch,
     LayerReduction,
     Layout,
     OnlineProbe,
     Separability,
     find_taps,
     frozen,
+    read_batch,
     read_features,
     select_taps,
     wilson,
@@ -144,13 +146,13 @@ class OnlineProbes(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note the labels, and the features of the forward pass to come."""
-        parts = batch_fields(batch, "OnlineProbes")
+        read = read_batch(batch, reader="OnlineProbes")
         if not self.probes:
-            self._begin(trainer, pl_module, parts)
+            self._begin(trainer, pl_module, read)
         self._leave()  # what another callback may have broken off
-        self._labels = torch.stack([parts[kind] for kind in self.kinds]).to(pl_module.device)
+        self._labels = torch.stack([getattr(read, kind) for kind in self.kinds]).to(pl_module.device)
         if INPUT in self.probes:
-            self._keep(INPUT, parts["image"] if parts["image"].is_floating_point() else parts["image"].float())
+            self._keep(INPUT, read.rows if read.rows.is_floating_point() else read.rows.float())
         self._hooks.enter_context(hooked(pl_module, self._keep, list(self.probes)))
 
     def on_train_batch_end(
@@ -171,7 +173,7 @@ class OnlineProbes(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count."""
-        self._splits = set_names(CombinedLoader(trainer.val_dataloaders).flattened)
+        self._splits = list(named_sets(trainer.val_dataloaders))
         if not trainer.sanity_checking:
             self.tally = {split: counts for split, counts in self.tally.items() if split == TRAIN}
 
@@ -245,9 +247,9 @@ class OnlineProbes(Callback):
             with torch.no_grad():
                 self._features[tap] = self.reduce[tap](output)
 
-    def _begin(self, trainer: Trainer, module: LightningModule, batch: dict[str, Tensor]) -> None:
+    def _begin(self, trainer: Trainer, module: LightningModule, batch: LabelledBatch) -> None:
         """Find the layers and the number of classes on a first batch, and make the probes."""
-        image, outputs, left_out = batch["image"], list[Any](), dict[str, str]()
+        image, outputs, left_out = batch.rows, list[Any](), dict[str, str]()
         with frozen(module), trainer.precision_plugin.forward_context():
             found = find_taps(module, lambda x: outputs.append(module(x)), image, self.channels, left_out)
             taps = select_taps(self.taps, found, left_out)
@@ -256,9 +258,9 @@ class OnlineProbes(Callback):
         if left_out:
             listed = "; ".join(f"{layer} ({reason})" for layer, reason in left_out.items())
             rank_zero_info(f"online probes leave out what cannot be read: {listed}")
-        self.kinds = [TRUE] if batch[GIVEN] is batch[TRUE] else [TRUE, GIVEN]
+        self.kinds = [TRUE] if batch.given_label is batch.true_label else [TRUE, GIVEN]
         logits = isinstance(outputs[0], Tensor) and outputs[0].ndim == 2
-        needed = torch.stack([batch[kind] for kind in self.kinds]).max().long() + 1
+        needed = torch.stack([getattr(batch, kind) for kind in self.kinds]).max().long() + 1
         needed = needed.clamp(min=outputs[0].shape[1] if logits else 1)
         if trainer.world_size > 1:
             distributed.all_reduce(needed, distributed.ReduceOp.MAX)

@@ -1,20 +1,22 @@
 """Which samples an instrument reads, and from where: the trainer's own loaders, read by index and out of turn."""
 
-from collections.abc import Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from lightning.pytorch.utilities import CombinedLoader
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
+from torch.utils.data import DataLoader
 
-from stratoscope.callbacks.set_names import set_names
-from stratoscope.probes import HELD_OUT
+from stratoscope.callbacks.loader_samples import given_samples
+from stratoscope.datamodules.set_names import named_sets
+from stratoscope.probes import HELD_OUT, LabelledBatch, UnreadableBatch, read_batch
+from stratoscope.probes.batches import BatchReading
 
 TRAIN, TRUE, GIVEN = "train", "true_label", "given_label"
 QUICK = 100  # samples of a set that --trainer.fast_dev_run reads
@@ -27,16 +29,23 @@ class ProbedSet:
     Attributes:
         loader: Whose data set, collate function and workers are used.
         indices: The samples, in order.
+        which: What part of the data set they are, in words; empty if they are all.
+        place: Of the loader among the validation loaders.
     """
 
     loader: DataLoader[Any]
     indices: list[int]
+    which: str = ""
+    place: int = 0
 
     def blocks(self, blocks: list[list[int]]) -> DataLoader[Any]:
         """Batches of the samples in the given blocks, without a draw from any global generator."""
+        form: dict[str, Any] = {"batch_sampler": blocks}
+        if self.loader.batch_sampler is None:  # its data set takes lists of indices
+            form = {"sampler": blocks, "batch_size": None}
         return DataLoader(
             self.loader.dataset,
-            batch_sampler=blocks,
+            **form,
             collate_fn=self.loader.collate_fn,
             num_workers=self.loader.num_workers,
             worker_init_fn=self.loader.worker_init_fn,
@@ -84,102 +93,115 @@ class SampleChoice:
         return sorted(indices[place] for place in fitted), sorted(indices[place] for place in held_out)
 
 
-def probed_sets(trainer: Trainer, choice: SampleChoice) -> dict[str, ProbedSet]:
+def probed_sets(
+    trainer: Trainer, choice: SampleChoice, readable: Callable[[ProbedSet], object]
+) -> dict[str, ProbedSet]:
     """The sets to read, by name: training samples, held-out ones if any, and every validation set.
+
+    Args:
+        trainer: Whose loaders.
+        choice: Of the training samples.
+        readable: Reads some samples of a set and raises an error if there are no labels: of several training loaders
+            the one is taken that has them.
 
     Raises:
         ValueError: If there is no training set, or too few samples in it.
         TypeError: If a set cannot be read by index.
     """
-    loaders = {TRAIN: _training_loader(trainer)}
-    held_out = _held_out_loaders(trainer)
-    loaders |= dict(zip(set_names(held_out), held_out, strict=True))
-    sets = {}
-    for split, loader in loaders.items():
-        if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
-            raise TypeError(f"LinearProbes needs a DataLoader over an indexed data set for {split}, got {loader!r}")
-        indices = _samples(loader)
-        if split == TRAIN:
-            indices, left = choice(indices)
-            if left:
-                sets[HELD_OUT] = ProbedSet(loader, left)
-        quick = trainer.fast_dev_run  # type: ignore[attr-defined]
-        sets[split] = ProbedSet(loader, indices[:QUICK] if quick else indices)
+    quick = QUICK if trainer.fast_dev_run else None  # type: ignore[attr-defined]
+    limit = None if quick else trainer.limit_train_batches
+    sets: dict[str, ProbedSet] = {}
+    found = [ProbedSet(loader, *given_samples(loader, TRAIN, limit)) for loader in _training_loaders(trainer)]
+    train = found[0] if len(found) == 1 else _the_labelled(found, readable)
+    fitted, left = choice(train.indices)
+    if left:
+        sets[HELD_OUT] = replace(train, indices=left)
+    sets[TRAIN] = replace(train, indices=fitted[:quick])
+    for place, (split, loader) in enumerate(_held_out_loaders(trainer).items()):
+        indices, which = given_samples(loader, split)
+        sets[split] = ProbedSet(loader, indices[:quick], which, place)
     return sets
 
 
-def _training_loader(trainer: Trainer) -> Any:
-    """The training loader, also where there is no training.
+def _the_labelled(found: list[ProbedSet], readable: Callable[[ProbedSet], object]) -> ProbedSet:
+    """The training set that has labels, of several.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If not exactly one has.
+    """
+    labelled: list[ProbedSet] = []
+    for part in found:
+        try:
+            readable(part)
+        except UnreadableBatch:
+            continue
+        labelled.append(part)
+    if len(labelled) == 1:
+        return labelled[0]
+    raise ValueError(
+        f"LinearProbes needs one training loader whose batches have labels, got {len(found)} loaders, {len(labelled)} "
+        "of them with labels: give batch, which says where image and label are, so that it fits exactly one of them"
+    )
+
+
+def _training_loaders(trainer: Trainer) -> list[Any]:
+    """The training loaders, also where there is no training.
+
+    Raises:
+        ValueError: If there are none.
     """
     if trainer.state.fn == TrainerFn.FITTING:
-        loaders = CombinedLoader(trainer.train_dataloader).flattened
-        if len(loaders) == 1:
-            return loaders[0]
-        raise ValueError(f"LinearProbes needs one training loader, got {len(loaders)}")
+        return CombinedLoader(trainer.train_dataloader).flattened
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     if datamodule is not None:
         datamodule.setup("fit")
     source = datamodule or trainer.lightning_module
     if not is_overridden("train_dataloader", source):
         raise ValueError("LinearProbes needs the training set to fit on: validate with a data module that has one")
-    return source.train_dataloader()
+    return CombinedLoader(source.train_dataloader()).flattened
 
 
-def _held_out_loaders(trainer: Trainer) -> list[Any]:
-    """The validation loaders, which Lightning may not have asked for yet."""
+def _held_out_loaders(trainer: Trainer) -> dict[str, Any]:
+    """The validation loaders by name, which Lightning may not have asked for yet."""
     loaders = trainer.val_dataloaders
     if loaders is None and trainer.state.fn == TrainerFn.FITTING:
         source = trainer.fit_loop.epoch_loop.val_loop._data_source
         loaders = source.dataloader() if source.is_defined() else None
-    return [] if loaders is None else CombinedLoader(loaders).flattened
+    return {} if loaders is None else named_sets(loaders)
 
 
-def _samples(loader: DataLoader[Any]) -> list[int]:
-    """Which samples of its data set a loader gives, without asking its sampler, which may draw.
+@contextmanager
+def as_validated(trainer: Trainer) -> Iterator[None]:
+    """Within the block the trainer says that it validates, so that batches are moved and changed as in validation.
 
-    Raises:
-        TypeError: If that cannot be known.
-    """
-    sampler, size = loader.sampler, len(loader.dataset)  # type: ignore[arg-type]
-    sampler = getattr(getattr(sampler, "dataset", None), "_sampler", sampler)  # as Lightning wraps it
-    if isinstance(indices := getattr(sampler, "indices", None), Sequence):
-        return sorted(int(index) for index in indices)
-    if isinstance(sampler, DistributedSampler) or not isinstance(sampler, Sized) or len(sampler) == size:
-        return list(range(size))
-    raise TypeError(f"LinearProbes cannot tell which {len(sampler)} of {size} samples {type(sampler).__name__} takes")
-
-
-def labelled_batch(trainer: Trainer, batch: Any) -> dict[str, Tensor]:
-    """Image, true and given labels of a batch, on the network's device and in its input precision.
-
-    Raises:
-        TypeError: If it is not clear what is what.
-    """
-    return batch_fields(trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch)), "LinearProbes")
-
-
-def batch_fields(batch: Any, reader: str) -> dict[str, Tensor]:
-    """Image, true and given labels of a batch; of a pair (image, label) both kinds of labels are the same tensor.
+    What people do to batches in `on_after_batch_transfer` depends on it: training batches are augmented there, and
+    samples are to be read as they are.
 
     Args:
+        trainer: The trainer.
+
+    Yields:
+        Nothing; read inside the block.
+    """
+    stage = trainer.state.stage
+    trainer.state.stage = RunningStage.VALIDATING
+    try:
+        yield
+    finally:
+        trainer.state.stage = stage
+
+
+def labelled_batch(trainer: Trainer, batch: Any, place: int = 0, reading: BatchReading | None = None) -> LabelledBatch:
+    """Images and labels of a batch, on the network's device and in its input precision.
+
+    Args:
+        trainer: The trainer.
         batch: As the loader gives it.
-        reader: Who reads it, for the message.
+        place: Of the loader among those of its kind.
+        reading: What it consists of, see `read_batch`.
 
     Raises:
-        TypeError: If it is not clear what is what.
+        UnreadableBatch: If it is not clear what is what.
     """
-    found: list[Any] = []
-    if hasattr(batch, "true_label"):
-        found = [batch.image, batch.true_label, batch.given_label]
-    elif isinstance(batch, (tuple, list)) and len(batch) >= 2:
-        found = [batch[0], batch[1], batch[1]]
-    parts = {name: part for name, part in zip(("image", TRUE, GIVEN), found, strict=False) if isinstance(part, Tensor)}
-    if len(parts) < 3 or any(parts[kind].ndim != 1 or parts[kind].is_floating_point() for kind in (TRUE, GIVEN)):
-        raise TypeError(
-            f"{reader} needs batches (image, label), or with the fields image, given_label and true_label, with a "
-            f"whole number as label of each image; got {type(batch).__name__}"
-        )
-    return parts
+    moved = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), dataloader_idx=place)
+    return read_batch(moved, reading, "LinearProbes")

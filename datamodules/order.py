@@ -1,6 +1,6 @@
 """Which samples make up which batch, on which rank: a pure function of (seed, epoch)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -52,6 +52,13 @@ class ShuffledBatches(Sampler[Tensor]):
         """Set the epoch whose order the next iteration gives."""
         self.epoch = 0 if self.same else epoch
 
+    def taken(self, batches: int) -> Sequence[int]:
+        """The samples, of all ranks, that so many first batches of every epoch give over the whole training."""
+        if not self.same or batches >= len(self):
+            return range(self.size)
+        order = permutations(raw_bits(self.seed, "order of epoch 0", self.size))
+        return sorted(order[: batches * self.batch_size].tolist())
+
     def __iter__(self) -> Iterator[Tensor]:
         # A generator: nothing is read before the first batch is asked for, as Lightning may call iter() early.
         order = permutations(raw_bits(self.seed, f"order of epoch {self.epoch}", self.size))
@@ -80,8 +87,14 @@ class SequentialBatches(Sampler[Tensor]):
     def __init__(self, size: int, batch_size: int, rank: int = 0, ranks: int = 1, device: torch.device = CPU) -> None:
         if size < ranks:
             raise ValueError(f"{size} samples cannot be dealt out to {ranks} devices")
+        self.size, self.ranks = size, ranks
         self.start, self.end = size * rank // ranks, size * (rank + 1) // ranks
         self.batch_size, self.device = batch_size, device
+
+    def taken(self, batches: int) -> Sequence[int]:
+        """The samples that so many first batches of all ranks give."""
+        parts = [(self.size * rank // self.ranks, self.size * (rank + 1) // self.ranks) for rank in range(self.ranks)]
+        return [place for start, end in parts for place in range(start, min(end, start + batches * self.batch_size))]
 
     def __iter__(self) -> Iterator[Tensor]:
         yield from torch.arange(self.start, self.end, device=self.device).split(self.batch_size)

@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import CombinedLoader
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from stratoscope.datamodules import Batch
+from stratoscope.datamodules.set_names import named_sets
 from stratoscope.models.initialisation import initialise
 from stratoscope.models.label_metrics import LabelMetrics
 
@@ -89,11 +89,11 @@ class Classifier(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Make metrics for every test set."""
-        self._measure(self.trainer.val_dataloaders)
+        self._measure(self.trainer.val_dataloaders, "val")
 
     def on_test_epoch_start(self) -> None:
         """Make metrics for every test set."""
-        self._measure(self.trainer.test_dataloaders)
+        self._measure(self.trainer.test_dataloaders, "test")
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of all test sets."""
@@ -109,20 +109,9 @@ class Classifier(LightningModule):
         optimizer = self.optimizer(self.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
 
-    def _measure(self, loaders: Any) -> None:
-        """Make metrics for every test set.
-
-        Raises:
-            ValueError: If two have one name.
-        """
-        found = CombinedLoader(loaders).flattened
-        names = [
-            getattr(getattr(loader, "dataset", None), "name", "test" if len(found) == 1 else f"test{number}")
-            for number, loader in enumerate(found)
-        ]
-        self.test_metrics = {name: LabelMetrics().to(self.device) for name in names}
-        if len(self.test_metrics) < len(names):
-            raise ValueError(f"test sets must have different names, got {', '.join(names)}")
+    def _measure(self, loaders: Any, default: str) -> None:
+        """Make metrics for every set that is validated or tested; those without a name are called as given."""
+        self.test_metrics = {name: LabelMetrics().to(self.device) for name in named_sets(loaders, default)}
 
     def _log_epoch(self, split: str, metrics: LabelMetrics) -> None:
         means: dict[str, Any] = {f"{split}/{name}": mean for name, mean in metrics.compute().items()}

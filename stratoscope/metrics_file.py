@@ -83,7 +83,7 @@ class MetricsFile(Logger):
     def _say(self, row: dict[str, Any]) -> None:
         seconds, self._epoch_began = time.monotonic() - self._epoch_began, time.monotonic()
         parts = []
-        for split in ("train", "test"):
+        for split in ("train", "val", "test"):
             means = {name.removeprefix(f"{split}/"): v for name, v in row.items() if name.startswith(f"{split}/")}
             if "loss" in means and "accuracy" in means:
                 named = {k.removeprefix("accuracy_"): v for k, v in means.items() if k.startswith("accuracy_")}

@@ -156,7 +156,7 @@ def test_every_layer_epoch_and_set_has_a_row(tmp_path: Path) -> None:
     fit(tmp_path, LinearProbes())
     keys = [(row["epoch"], row["layer"], row["labels"], row["split"]) for row in rows(tmp_path)]
     layers = ["input", "first", "norm", "last"]
-    assert keys == [(e, layer, "true_label", split) for e in "012" for layer in layers for split in ("train", "test")]
+    assert keys == [(e, layer, "true_label", split) for e in "012" for layer in layers for split in ("train", "val")]
     assert (tmp_path / "separability.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -164,7 +164,7 @@ def test_rows_are_what_a_fit_by_hand_gives(tmp_path: Path) -> None:
     """The rows of the input layer are those of `separability` on the raw data."""
     fit(tmp_path, LinearProbes("input", ridge=0.02, epochs=[1]))
     sets = {}
-    for split, data in {"train": loader().dataset, "test": loader(90).dataset}.items():
+    for split, data in {"train": loader().dataset, "val": loader(90).dataset}.items():
         assert isinstance(data, TensorDataset)
         sets[split] = LabelledFeatures(average_pool(data.tensors[0], None), {"true_label": data.tensors[1]})
     expected, _ = separability(sets["train"], sets, classes=3, ridge=0.02)
@@ -229,7 +229,7 @@ def test_probes_are_fitted_on_a_fixed_random_part(tmp_path: Path) -> None:
     fit(tmp_path, LinearProbes("input", train_samples=60))
     found = rows(tmp_path)
     assert {row["count"] for row in found if row["split"] == "train"} == {"60"}
-    assert {row["count"] for row in found if row["split"] == "test"} == {"90"}
+    assert {row["count"] for row in found if row["split"] == "val"} == {"90"}
     assert len({row["correct"] for row in found if row["split"] == "train"}) == 1
 
 
@@ -291,7 +291,7 @@ def test_a_subset_sampler_decides_the_set(tmp_path: Path) -> None:
     train = DataLoader(data, batch_size=16, sampler=SubsetRandomSampler(range(40)))
     held_out = DataLoader(data, batch_size=16, sampler=SubsetRandomSampler(range(200, 300)))
     trainer(tmp_path, LinearProbes("input"), epochs=1).fit(Somebody(), train, held_out)
-    assert {(row["split"], row["count"]) for row in rows(tmp_path)} == {("train", "40"), ("test", "100")}
+    assert {(row["split"], row["count"]) for row in rows(tmp_path)} == {("train", "40"), ("val", "100")}
 
 
 def test_a_sampler_of_unknown_samples_is_refused(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_the_test_set_is_probed_when_validation_is_rare(tmp_path: Path) -> None:
     run = trainer(tmp_path, LinearProbes("input"), check_val_every_n_epoch=2)
     run.fit(Somebody(), loader(), [loader(90, shuffle=False), loader(60, shuffle=False)])
     keys = [(row["epoch"], row["split"], row["count"]) for row in rows(tmp_path)]
-    assert keys == [(e, s, n) for e in "012" for s, n in (("train", "150"), ("test0", "90"), ("test1", "60"))]
+    assert keys == [(e, s, n) for e in "012" for s, n in (("train", "150"), ("val", "90"), ("val#2", "60"))]
 
 
 class LateData(LightningDataModule):
@@ -331,7 +331,7 @@ def test_validate_probes_anybodys_network(tmp_path: Path) -> None:
     """With a data module it probes; without any training set it says what is missing."""
     run = trainer(tmp_path, LinearProbes("first"))
     run.validate(Somebody(), datamodule=LateData(), verbose=False)
-    assert [(row["epoch"], row["split"]) for row in rows(tmp_path)] == [("0", "train"), ("0", "test")]
+    assert [(row["epoch"], row["split"]) for row in rows(tmp_path)] == [("0", "train"), ("0", "val")]
     with pytest.raises(ValueError, match="needs the training set to fit on"):
         trainer(tmp_path, LinearProbes("first")).validate(Somebody(), loader(90, shuffle=False), verbose=False)
 
@@ -374,7 +374,7 @@ def test_held_out_samples_choose_the_ridge(tmp_path: Path) -> None:
     fit(tmp_path, LinearProbes("input", ridge=[1e-1, 1e-3], train_samples=100, held_out=50, epochs=[0]))
     found = rows(tmp_path)
     assert {(row["split"], row["ridge"]) for row in found} == {
-        (split, ridge) for split in ("train", "held_out", "test") for ridge in ("0.1", "0.001")
+        (split, ridge) for split in ("train", "held_out", "val") for ridge in ("0.1", "0.001")
     }
     assert {row["split"]: row["count"] for row in found}["held_out"] == "50"
     loss = {row["ridge"]: float(row["loss"]) for row in found if row["split"] == "held_out"}

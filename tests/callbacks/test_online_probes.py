@@ -231,7 +231,7 @@ def test_every_layer_epoch_and_set_has_a_row(tmp_path: Path) -> None:
     fit(tmp_path, OnlineProbes())
     found = rows(tmp_path)
     keys = [(row["epoch"], row["layer"], row["labels"], row["split"], row["count"]) for row in found]
-    sets = (("train", "150"), ("test", "90"))
+    sets = (("train", "150"), ("val", "90"))
     assert keys == [(epoch, layer, "true_label", *of) for epoch in "12" for layer in LAYERS for of in sets]
     columns = "epoch layer width labels split accuracy low high correct count loss features failed reduced"
     assert columns.split() == [*found[0]]
@@ -404,11 +404,11 @@ def test_probes_come_close_to_the_optimum_but_never_certify(tmp_path: Path) -> N
             {row["split"]: row for row in table.rows if (row["epoch"], row["layer"]) == (15, layer)}
             for table in (online.table, converged.table)
         )
-        assert ours["test"]["accuracy"] == pytest.approx(best["test"]["accuracy"], abs=0.05)
+        assert ours["val"]["accuracy"] == pytest.approx(best["val"]["accuracy"], abs=0.05)
         assert best["train"]["converged"]
         assert not ours["train"]["converged"]
         assert ours["train"]["gap"] is None
-        assert layer != "input" or ours["test"]["accuracy"] > 0.7
+        assert layer != "input" or ours["val"]["accuracy"] > 0.7
     assert not any("gap" in row or "converged" in row for row in rows(tmp_path))
 
 
@@ -444,9 +444,9 @@ def test_a_layer_recovers_from_a_bad_batch(tmp_path: Path) -> None:
     probes = OnlineProbes(["wrong", "input"])
     fit(tmp_path, probes, module=Faulty(runs=range(4, 5)), epochs=3)
     accuracy = {(row["epoch"], row["layer"], row["split"]): row["accuracy"] for row in probes.table.rows}
-    assert [accuracy[epoch, "wrong", "test"] is None for epoch in (1, 2, 3)] == [True, False, False]
+    assert [accuracy[epoch, "wrong", "val"] is None for epoch in (1, 2, 3)] == [True, False, False]
     assert float(probes.probes["wrong"].batches) == 29
-    assert accuracy[3, "wrong", "test"] == pytest.approx(accuracy[3, "input", "test"], abs=0.05)
+    assert accuracy[3, "wrong", "val"] == pytest.approx(accuracy[3, "input", "val"], abs=0.05)
 
 
 def test_labels_beyond_the_classes_fail_and_those_below_are_left_out(tmp_path: Path) -> None:
@@ -487,9 +487,9 @@ def test_the_last_validation_of_an_epoch_counts(tmp_path: Path) -> None:
     run = trainer(tmp_path, OnlineProbes("input"), val_check_interval=0.5)
     run.fit(Somebody(), loader(), [loader(90, shuffle=False), loader(60, shuffle=False)])
     keys = [(row["epoch"], row["split"], row["count"]) for row in rows(tmp_path)]
-    assert keys == [(e, s, n) for e in "12" for s, n in (("train", "150"), ("test0", "90"), ("test1", "60"))]
+    assert keys == [(e, s, n) for e in "12" for s, n in (("train", "150"), ("val", "90"), ("val#2", "60"))]
     fit(tmp_path, OnlineProbes("input"), check_val_every_n_epoch=2)
-    assert [(row["epoch"], row["split"]) for row in rows(tmp_path)] == [("1", "train"), ("2", "train"), ("2", "test")]
+    assert [(row["epoch"], row["split"]) for row in rows(tmp_path)] == [("1", "train"), ("2", "train"), ("2", "val")]
 
 
 class Resumable(DataLoader[Any]):
@@ -551,7 +551,7 @@ def test_a_resumed_run_has_the_table_and_weights_of_an_uninterrupted_one(tmp_pat
     for place in ("epoch 10", "batch 13", "batch 15", "validation 15", "validation 20", "batch 10"):
         resumed = run(place, checkpoint=tmp_path / "whole" / f"{place}.ckpt")
         # after the last batch Lightning goes on with the next epoch, without the validation that was due
-        lost = [("1", "test")] if place == "batch 10" else []
+        lost = [("1", "val")] if place == "batch 10" else []
         expected, found = (
             [row for row in rows(tmp_path / name) if (row["epoch"], row["split"]) not in lost]
             for name in ("whole", place)

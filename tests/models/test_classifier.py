@@ -12,8 +12,8 @@ from torch.optim import Adam
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, TensorDataset
 
-from stratoscope.callbacks.set_names import set_names
 from stratoscope.datamodules import Batch, Digits, PartialLabels
+from stratoscope.datamodules.set_names import named_sets
 from stratoscope.models import MLP, Classifier, SmallAlexNet
 
 pytestmark = pytest.mark.filterwarnings("ignore:GPU available but not used")  # the tests run on the CPU everywhere
@@ -166,10 +166,10 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(tmp_path: P
         assert torch.equal(resumed.state_dict()[name], weights), name
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_test_sets_are_called_as_in_probe_tables(count: int) -> None:
-    """Sets without a name are `test`, or `test0`, `test1`, ...: the same in metrics as for the callbacks."""
-    loaders = [DataLoader(TensorDataset(torch.zeros(3))) for _ in range(count)]
+@pytest.mark.parametrize("default", ["val", "test"])
+def test_sets_are_called_as_in_probe_tables(default: str) -> None:
+    """Sets without a name are called after what is done with them: the same in metrics as for the callbacks."""
+    loaders = [DataLoader(TensorDataset(torch.zeros(3))) for _ in range(3)]
     model = small()
-    model._measure(loaders)
-    assert list(model.test_metrics) == set_names(loaders)
+    model._measure(loaders, default)
+    assert list(model.test_metrics) == list(named_sets(loaders, default)) == [default, f"{default}#2", f"{default}#3"]
