@@ -144,6 +144,7 @@ class LinearProbes(Callback):
         self.table, self.measured = ProbeTable(), MeasureTable()
         self.weights: dict[str, Tensor] = {}  # of the last fits, to start the next ones from
         self._stored_epoch = 0
+        self._compared, self._put_back = False, True  # is the network what it was after the first probe?
 
     def due(self, epoch: int) -> bool:
         """Whether to probe after this number of epochs."""
@@ -169,6 +170,7 @@ class LinearProbes(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe the untrained network."""
+        self._compared, self._put_back = False, True
         if trainer.global_step == 0:
             self.table, self.weights, self.measured = ProbeTable(), {}, MeasureTable()
             if self.due(0):
@@ -202,8 +204,18 @@ class LinearProbes(Callback):
             pl_module: The network.
             epoch: Number of finished epochs, to file the results under.
         """
-        with frozen(pl_module), as_validated(trainer):
+        if not self._put_back:
+            return
+        with frozen(pl_module, compare=not self._compared) as changed, as_validated(trainer):
             self._probe(trainer, pl_module, epoch)
+        self._compared = True
+        self._put_back = trainer.strategy.reduce_boolean_decision(not changed)
+        if not self._put_back:
+            where = f"{', '.join(changed[:5])}{', ...' * (len(changed) > 5)}"
+            rank_zero_warn(
+                f"a probe changes {type(pl_module).__name__} in {where}, "
+                "which cannot be put back: it is not probed again, and training goes on"
+            )
 
     def _probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         began = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.console import Console
 from torch import Tensor, distributed
 
@@ -250,11 +250,13 @@ class OnlineProbes(Callback):
     def _begin(self, trainer: Trainer, module: LightningModule, batch: LabelledBatch) -> None:
         """Find the layers and the number of classes on a first batch, and make the probes."""
         image, outputs, left_out = batch.rows, list[Any](), dict[str, str]()
-        with frozen(module), trainer.precision_plugin.forward_context():
+        with frozen(module, compare=True) as changed, trainer.precision_plugin.forward_context():
             found = find_taps(module, lambda x: outputs.append(module(x)), image, self.channels, left_out)
             taps = select_taps(self.taps, found, left_out)
             self.reduce = {tap.name: LayerReduction(self.how, self.reduction, tap.layout) for tap in taps}
             features = read_features(module, module, image, self.reduce)
+        if changed:
+            rank_zero_warn(f"looking at {type(module).__name__} has changed {', '.join(changed)}, beyond putting back")
         if left_out:
             listed = "; ".join(f"{layer} ({reason})" for layer, reason in left_out.items())
             rank_zero_info(f"online probes leave out what cannot be read: {listed}")

@@ -166,7 +166,7 @@ def classifier_weights(
     handles = [part.register_forward_pre_hook(note) for part in module.modules() if isinstance(part, nn.Linear)]
     try:
         with torch.compiler.set_stance("force_eager"):  # a compiled network would not call the hooks
-            forward(image)
+            forward(image.clone())  # it may overwrite it
     finally:
         for handle in handles:
             handle.remove()

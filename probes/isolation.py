@@ -8,36 +8,50 @@ import numpy as np
 import torch
 from torch import nn
 
+from stratoscope.probes.snapshot import Snapshot, fingerprint
+
 
 @contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
+def frozen(module: nn.Module, compare: bool = False) -> Iterator[list[str]]:
     """Within the block the module is in evaluation mode and no gradient is recorded; after it all is as before.
 
-    Every submodule's own mode, every buffer and the state of every global random generator (Python, NumPy, torch, all
-    CUDA devices in use) are put back, also when the block raises. So training goes on bit for bit as if the block had
-    not run.
+    The module's own `train` is called as it would be by anybody, so that one which merges weights also unmerges them.
+    Then all that it holds (see `Snapshot`) is put back by name, by identity and by value: parameters, buffers, modes,
+    gradients, hooks, attributes; and the state of every random generator, the global ones (Python, NumPy, torch, all
+    CUDA devices in use) and its own. All of it also when the block raises. So training goes on bit for bit as if the
+    block had not run.
 
     Args:
         module: The network to measure.
+        compare: Whether to compare all with what it was, which takes about as long as to read the weights a few times.
 
     Yields:
-        Nothing; measure inside the block.
+        A list; if asked to compare, it has after the block the names of what is not as it was all the same, such as an
+        iterator that a module reads on in.
     """
-    modes = [(part, part.training) for part in module.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    changed: list[str] = []
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    before = fingerprint(module) if compare else {}
+    snapshot, modes = Snapshot(module), [(part, part.training) for part in module.modules()]
     try:
-        module.eval()
         with torch.no_grad():
-            yield
+            module.eval()
+            yield changed
     finally:
-        for part, training in modes:
-            part.training = training
-        for buffer, before in buffers:
-            buffer.copy_(before)
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
+        try:
+            with torch.no_grad():
+                for part, training in modes:  # from the outside in
+                    if part.training != training:
+                        part.train(training)
+        finally:
+            with torch.no_grad():
+                snapshot.put_back()
+            if compare:
+                after = fingerprint(module)
+                changed += [name for name in {**before, **after} if before.get(name) != after.get(name)]
+            random.setstate(python)
+            np.random.set_state(numpy)
+            torch.set_rng_state(cpu)
+            if cuda is not None:
+                torch.cuda.set_rng_state_all(cuda)

@@ -28,7 +28,7 @@ def probe(
     """Fit a linear classifier to every chosen layer, on the set `train`, and score it on all sets.
 
     The network is frozen meanwhile (evaluation mode, no gradients) and left exactly as it was, as are the random
-    generators of torch, NumPy and Python.
+    generators of torch, NumPy and Python; what cannot be put back is named in a warning.
 
     Args:
         network: Maps a batch of inputs (n, ...) to anything; it is read on the device its parameters are on. One
@@ -53,9 +53,13 @@ def probe(
         raise ValueError(f"probe needs a set called {TRAIN} to fit on; got {', '.join(sets)}")
     network = _unwrapped(network)
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    with frozen(network):
+    with frozen(network, compare=True) as changed:
         reader = _Reader(network, taps, channels, lambda found: by_layer(reduce, found, width), device)
         data = {name: reader.read(batches, name) for name, batches in sets.items()}
+    if changed:
+        warnings.warn(
+            f"probe has changed the network in {', '.join(changed)}, beyond what can be put back", stacklevel=2
+        )
     labels = {name: part.pop("") for name, part in data.items()}
     classes = 1 + max(int(label.max()) for label in labels.values())
     results: dict[str, list[Separability]] = {}

@@ -291,7 +291,7 @@ class Command(LightningCLI):
         shape, classes = tuple(image.shape[1:]), self.datamodule.classes
         try:
             with frozen(self.model):
-                logits = self.model(image)
+                logits = self.model(image.clone())
         except RuntimeError as error:
             made_for = f"by default it is for {self.model.image_shape}"
             raise Refused(

@@ -120,7 +120,7 @@ def _step(trainer: Trainer, model: LightningModule, batches: Sequence[Any]) -> f
     for batch in batches:
         began = time.perf_counter()
         with trainer.precision_plugin.forward_context():
-            loss = cross_entropy(model(batch.image), batch.given_label)
+            loss = cross_entropy(model(batch.image.clone()), batch.given_label)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -135,7 +135,7 @@ def _look(trainer: Trainer, model: LightningModule, image: Tensor) -> float:
     with frozen(model), trainer.precision_plugin.forward_context():
         for _ in range(2):
             began = time.perf_counter()
-            float(model(image).sum())
+            float(model(image.clone()).sum())
             took.append(time.perf_counter() - began)
     return min(took) / len(image)
 

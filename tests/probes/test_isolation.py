@@ -1,15 +1,20 @@
 """Tests of probes/isolation.py."""
 
+import itertools
 import pickle
 import random
 from copy import deepcopy
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from stratoscope.probes.isolation import frozen
+from stratoscope.probes.snapshot import fingerprint
 
 
 @pytest.fixture
@@ -140,3 +145,208 @@ def test_training_goes_on_bit_for_bit(network: nn.Module) -> None:
 
     pairs = zip(trained(deepcopy(network), measure=False), trained(network, measure=True), strict=True)
     assert all(torch.equal(without, with_probes) for without, with_probes in pairs)
+
+
+class Merging(nn.Linear):
+    """As LoRA's layers: in evaluation its low-rank part is added to the weights, which rounding does not undo."""
+
+    def __init__(self, way: str = "data") -> None:
+        super().__init__(5, 5)
+        self.a, self.b = nn.Parameter(torch.randn(2, 5) / 3), nn.Parameter(torch.randn(5, 2) / 3)
+        self.merged, self.way = False, way
+
+    def train(self, mode: bool = True) -> Self:
+        """Merge or unmerge."""
+        super().train(mode)
+        if self.merged == mode:
+            change = (self.b @ self.a) * (-1 if mode else 1)
+            if self.way == "data":
+                self.weight.data += change
+            else:
+                self.weight = nn.Parameter(self.weight + change)
+            self.merged = not mode
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply with the sum of both."""
+        weight = self.weight if self.merged else self.weight + self.b @ self.a
+        return x @ weight.T
+
+
+class Keeper(nn.Module):
+    """Changes whatever it holds whenever it runs, in every way there is."""
+
+    shared: ClassVar[list[int]] = []
+    count = 0
+    statistic: Tensor
+    passing: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(5, 5)
+        self.register_buffer("statistic", torch.zeros(3))
+        self.register_buffer("passing", torch.ones(3), persistent=False)
+        self.register_buffer("replaced", torch.ones(3))
+        self.register_buffer("dropped", torch.ones(3))
+        self.memory = torch.zeros(4)
+        self.bank: list[Any] = [torch.zeros(2), {"deep": torch.zeros(2)}]
+        self.array, self.keys = np.zeros(3), list[Tensor]()
+        self.box = SimpleNamespace(keys=[], seen=0)
+        self.hidden = [nn.BatchNorm1d(5)]
+        self.generator, self.numpy, self.python = torch.Generator(), np.random.default_rng(1), random.Random(1)
+        self.linear.weight.grad = torch.ones(5, 5)
+        self.expanded = torch.zeros(1).expand(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Change everything."""
+        self.statistic += 1
+        self.passing.data += 1
+        self.replaced = torch.full((2,), 7.0)
+        if "dropped" in self._buffers:
+            del self.dropped
+        self.register_buffer("added", torch.ones(1))
+        self.later = nn.Linear(2, 2)
+        self.cache = x * 2
+        self.memory.add_(1)
+        self.bank[0].add_(1)
+        self.bank[1]["deep"] = torch.ones(1)
+        self.array += 1
+        self.keys.append(x)
+        self.box.keys.append(x)
+        self.box.seen += 1
+        self.hidden[0](x)
+        self.generator.manual_seed(len(self.keys))
+        self.numpy.random(3)
+        self.python.random()
+        self.linear.weight.data = self.linear.weight.data.double().float() + 1
+        self.linear.weight.grad = None
+        self.linear.bias.requires_grad_(False)
+        self.linear.register_forward_hook(lambda *_: None)
+        self.shared.append(1)
+        type(self).count += 1
+        self.expanded.as_strided((1,), (1,)).fill_(1)
+        return x
+
+
+def _whole(module: nn.Module) -> dict[str, object]:
+    """The state, and the identity of what it consists of."""
+    return {**fingerprint(module), "ids": [id(tensor) for tensor in [*module.parameters(), *module.buffers()]]}
+
+
+def test_what_a_module_changes_in_itself_is_put_back() -> None:
+    """Buffers, attributes, containers, gradients, hooks, generators, hidden modules and class attributes."""
+    network = nn.Sequential(nn.Linear(5, 5), Keeper())
+    before, pointer = _whole(network), network.get_parameter("1.linear.weight").data_ptr()
+    with frozen(network, compare=True) as changed:
+        network(torch.randn(4, 5))
+        network(torch.randn(4, 5))
+        assert len({name for name, seen in _whole(network).items() if seen != before.get(name)}) > 15
+    assert changed == []
+    assert _whole(network) == before
+    assert network.get_parameter("1.linear.weight").data_ptr() == pointer
+
+
+@pytest.mark.parametrize("way", ["data", "replaced"])
+@pytest.mark.parametrize("training", [True, False])
+def test_merged_weights_are_unmerged_bit_for_bit(way: str, training: bool) -> None:
+    """A layer that merges weights in evaluation is the same object with the same bits after, in its own mode."""
+    torch.manual_seed(0)
+    network = nn.Sequential(Merging(way), nn.ReLU(), Merging(way))
+    network.train(training)
+    before = _whole(network)
+    flags = [part.merged for part in network if isinstance(part, Merging)]
+    with frozen(network):
+        assert all(part.merged for part in network if isinstance(part, Merging))
+        network(torch.randn(3, 5))
+    assert _whole(network) == before
+    assert [part.merged for part in network if isinstance(part, Merging)] == flags == [not training] * 2
+
+
+def test_state_in_a_place_of_its_own_is_undone_by_the_modules_own_train() -> None:
+    """What is out of sight, here in a closure, is undone where `train(True)` undoes it."""
+    outside = {"merged": False}
+
+    class Elsewhere(nn.Linear):
+        def train(self, mode: bool = True) -> Self:
+            outside["merged"] = not mode
+            return super().train(mode)
+
+    network = nn.Sequential(Elsewhere(2, 2), nn.Dropout()).train()
+    network.get_submodule("1").eval()
+    with frozen(network):
+        assert outside["merged"]
+    assert not outside["merged"]
+    assert not network.get_submodule("1").training
+
+
+@pytest.mark.parametrize("name", ["iterator", "generator", "deep"])
+def test_what_cannot_be_put_back_is_named(name: str) -> None:
+    """A module that reads on in an iterator, or keeps state deeper than is followed, is told apart."""
+
+    class Reading(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.iterator, self.generator = itertools.count(), (number for number in range(100))
+            self.deep = [[[[[[0]]]]]]
+
+        def forward(self, x: Tensor) -> Tensor:
+            if name == "deep":
+                self.deep[0][0][0][0][0][0] += 1
+                return x
+            return x + torch.tensor(next(getattr(self, name)))
+
+    network = nn.Sequential(Reading())
+    with frozen(network, compare=True) as changed:
+        network(torch.zeros(1))
+    assert len(changed) == 1
+    assert changed[0].startswith(f"0.{name}")
+
+
+def _batch_norm() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5), nn.Linear(5, 5))
+
+
+MADE = {
+    "spectral_norm": lambda: nn.Sequential(nn.utils.spectral_norm(nn.Linear(5, 5)), nn.ReLU()),
+    "weight_norm": lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 5)), nn.ReLU()),
+    "spectral parametrization": lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(5, 5)),
+    "prune": lambda: nn.Sequential(prune.random_unstructured(nn.Linear(5, 5), "weight", 0.5), nn.Dropout()),
+    "batch_norm": _batch_norm,
+    "lstm": lambda: nn.Sequential(nn.Linear(5, 5), nn.LSTM(5, 4, batch_first=True)),
+    "encoder": lambda: nn.TransformerEncoderLayer(5, 1, 8, batch_first=True),
+    "tied": lambda: (lambda layer: nn.Sequential(layer, nn.ReLU(), layer))(nn.Linear(5, 5)),
+    "merging": lambda: nn.Sequential(Merging(), nn.Dropout(), Merging()),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_training_with_and_without_looking_is_the_same(name: str) -> None:
+    """Weights after training with looks in between are those without, and no state is left over."""
+
+    def trained(look: bool) -> nn.Module:
+        torch.manual_seed(0)
+        network = MADE[name]()
+        optimiser = torch.optim.Adam(network.parameters())
+        for _ in range(4):
+            if look:
+                with frozen(network, compare=True) as changed:
+                    network(torch.randn(6, 3, 5) if name != "batch_norm" else torch.randn(6, 5))
+                assert changed == []
+            output = network(torch.randn(7, 3, 5) if name != "batch_norm" else torch.randn(7, 5))
+            (output[0] if isinstance(output, tuple) else output).square().mean().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+        return network
+
+    seen, unseen = trained(look=True), trained(look=False)
+    pairs = zip(seen.state_dict().items(), unseen.state_dict().items(), strict=True)
+    assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+
+
+def test_a_lazy_module_is_made_by_the_first_look() -> None:
+    """One that learns its shape from its first input has it after, and goes on to work."""
+    network = nn.Sequential(nn.LazyLinear(3), nn.ReLU())
+    with frozen(network):
+        network(torch.randn(2, 5))
+    assert network(torch.randn(2, 5)).shape == (2, 3)
+    assert type(network[0]) is nn.Linear
