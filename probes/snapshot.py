@@ -9,6 +9,7 @@ import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
+from operator import length_hint
 from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
@@ -243,7 +244,9 @@ def _seen(held: Any) -> Any:
         if isinstance(held, kind):
             return repr(get(held))
     entries = _own_attributes(held) if isinstance(held, type) else getattr(held, "__dict__", None)
-    return repr(held) if entries is None else [(key, _plain(part)) for key, part in entries.items()]
+    if entries is None:
+        return repr(held), length_hint(held, -1)  # how far an iterator has come
+    return [(key, _plain(part)) for key, part in entries.items()]
 
 
 def _plain(part: Any) -> Any:

@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import random
+from collections.abc import Callable
 from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self
@@ -306,7 +307,7 @@ def _batch_norm() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5), nn.Linear(5, 5))
 
 
-MADE = {
+MADE: dict[str, Callable[[], nn.Module]] = {
     "spectral_norm": lambda: nn.Sequential(nn.utils.spectral_norm(nn.Linear(5, 5)), nn.ReLU()),
     "weight_norm": lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 5)), nn.ReLU()),
     "spectral parametrization": lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(5, 5)),

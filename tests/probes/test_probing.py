@@ -91,3 +91,131 @@ def test_wrapped_and_compiled_networks_are_read_as_what_they_wrap(
     assert probe(nn.DataParallel(network), sets) == expected
     compiled: Any = torch.compile(network)
     assert probe(compiled, sets) == expected
+
+
+class InPlace(nn.Module):
+    """Normalises its input in place, as people's networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Overwrite the input."""
+        x.sub_(0.5).mul_(2)
+        logits: Tensor = self.last(self.first(x).relu_())
+        return logits
+
+
+def test_a_network_that_works_in_place_is_read_on_copies() -> None:
+    """Row A4: the data are what they were, and the rows those of a network that takes a copy itself."""
+    torch.manual_seed(0)
+    network, train = InPlace(), data(90, 0)
+    before = train.tensors[0].clone()
+    found = probe(network, {"train": [train.tensors], "test": [data(40, 1).tensors]})
+    assert torch.equal(train.tensors[0], before)
+    apart = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 3))
+    apart.load_state_dict({"0.weight": network.first.weight, "0.bias": network.first.bias}, strict=False)
+    moved = {
+        name: [((set_.tensors[0] - 0.5) * 2, set_.tensors[1])]
+        for name, set_ in (("train", train), ("test", data(40, 1)))
+    }
+    assert probe(apart, moved, taps="0")["0"] == found["first"]
+    assert probe(network, {"train": DataLoader(train, 30), "test": DataLoader(data(40, 1), 7)}) == found
+
+
+class Tokens(nn.Module):
+    """Layers of tokens, (n, t, d)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = nn.LayerNorm(192), nn.Linear(192, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Average the tokens."""
+        logits: Tensor = self.head(self.norm(x).mean(1))
+        return logits
+
+
+def test_a_direction_in_channel_space_is_found_in_tokens() -> None:
+    """Row A10: the class is a direction of 192 channels; the mean over 64 tokens, the default, tells it in all."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(400, 64, 192, generator=generator), torch.randint(2, (400,), generator=generator)
+    direction = torch.nn.functional.normalize(torch.randn(192, generator=generator), dim=0)
+    x += (2 * y[:, None, None] - 1) * 1.5 * direction
+    found = probe(Tokens(), {"train": [(x[:300], y[:300])], "test": [(x[300:], y[300:])]}, taps=["input", "norm"])
+    assert [(row.split, row.accuracy, row.features) for rows in found.values() for row in rows] == [
+        ("train", 1.0, 192),
+        ("test", 1.0, 192),
+    ] * 2
+
+
+class Experts(nn.Module):
+    """A router sends every sample to one of two experts; a gate runs on large batches only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList([nn.Linear(8, 6), nn.Linear(8, 6)])
+        self.gate, self.last = nn.Softplus(), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Route by the sign of the first entry."""
+        hidden = torch.zeros(len(x), 6)
+        for expert, wanted in zip(self.experts, (x[:, 0] > 0, x[:, 0] <= 0), strict=True):
+            if wanted.any():
+                hidden[wanted] = expert(x[wanted])
+        logits: Tensor = self.last(self.gate(hidden) if len(x) > 20 else hidden)
+        return logits
+
+
+def test_layers_that_do_not_see_every_sample_cost_their_rows() -> None:
+    """Row B9: the first samples go to one expert, so it looks like any layer; what follows says that it is not."""
+    inputs, label = data(100, 0).tensors
+    inputs[:25, 0] = inputs[:25, 0].abs() + 0.1
+    with pytest.warns(UserWarning, match=r"leaves out what it cannot read: experts\.1 \(did not run\)"):
+        found = probe(Experts(), {"train": DataLoader(TensorDataset(inputs, label), 25)})
+    assert [(layer, rows[0].failed == "", rows[0].count) for layer, rows in found.items()] == [
+        ("input", True, 100),
+        ("experts.0", False, None),
+        ("gate", True, 100),
+        ("last", True, 100),
+    ]
+    assert "no row for each of 25 samples" in found["experts.0"][0].failed
+    with pytest.warns(UserWarning, match=r"experts\.1"):
+        found = probe(Experts(), {"train": [(inputs[:25], label[:25]), (inputs[:9], label[:9])]}, taps=["gate", "last"])
+    assert "was not reached" in found["gate"][0].failed
+    assert found["last"][0].accuracy is not None
+
+
+def test_a_function_of_the_users_reduces() -> None:
+    """It gets a copy of the activation, and what it gives is checked."""
+    train = data(60, 0)
+
+    def halves(activation: Tensor) -> Tensor:
+        return activation.mul_(0)[:, :2] if activation.shape[1] == 6 else activation[:, :2]
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 3))
+    found = probe(network, {"train": [train.tensors]}, reduce=halves)
+    assert {row.features for rows in found.values() for row in rows} == {2}
+    assert found["1"] == probe(network, {"train": [train.tensors]}, reduce=lambda x: x[:, :2])["1"]
+    with pytest.raises(
+        ValueError, match=r"<lambda> must turn an activation \(60, 8\) into features \(60, d\), got \(8,\)"
+    ):
+        probe(network, {"train": [train.tensors]}, reduce=lambda x: x[0])
+
+
+def test_what_cannot_be_put_back_is_named_in_a_warning() -> None:
+    """An iterator that the network reads on in."""
+
+    class Reading(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(8, 3)
+            self.numbers = iter(range(1000))
+
+        def forward(self, input: Tensor) -> Tensor:
+            """Read one."""
+            return super().forward(input) + next(self.numbers)
+
+    with pytest.warns(UserWarning, match="has changed the network in 0.numbers"):
+        probe(nn.Sequential(Reading()), {"train": [data(60, 0).tensors]})

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stratoscope.probes.layout import Layout
 from stratoscope.probes.reduction import (
     AveragePool,
     ByLayout,
@@ -19,8 +20,10 @@ from stratoscope.probes.reduction import (
     Reduction,
     TokenMean,
     average_pool,
+    by_layer,
     reduction,
 )
+from stratoscope.probes.taps import Tap
 
 NAMES = [
     "by_layout",
@@ -312,3 +315,70 @@ def test_reduction_made_in_inference_mode_serves_outside_of_it(name: str) -> Non
 def test_empty_batch_has_empty_features(name: str) -> None:
     """A batch without samples gives no rows."""
     assert len(reduction(name, 8)(torch.zeros(0, 4, 3, 3))) == 0
+
+
+@pytest.mark.parametrize("width", [7, 40, 64, 200, 10**6])
+@pytest.mark.parametrize("name", ["by_layout", "average_pool", "channel_means"])
+def test_maps_with_their_channels_last_give_the_same_numbers(name: str, width: int) -> None:
+    """(n, h, w, c) gives what its permuted twin (n, c, h, w) gives, in whatever order where nothing is reduced."""
+    first = _activation(3, 8, 6, 5)
+    twins = reduction(name, width)(first, 1), reduction(name, width)(first.permute(0, 2, 3, 1).contiguous(), 3)
+    if twins[0].shape[1] == first[0].numel():
+        twins = twins[0].sort(1).values, twins[1].sort(1).values
+    assert torch.equal(*twins)
+    assert torch.equal(reduction(name, width)(first, 1), reduction(name, width)(first))
+
+
+@pytest.mark.parametrize("width", [1, 20, 60])
+def test_sequences_and_volumes_are_averaged_over_their_positions(width: int) -> None:
+    """Every channel keeps means of its own, one at least: never one over several channels."""
+    sequence = _activation(2, 4, 30)
+    parts = max(1, width // 4)
+    expected = sequence.view(2, 4, parts, 30 // parts).mean(3).flatten(1)
+    torch.testing.assert_close(average_pool(sequence, width, 1), expected)
+    torch.testing.assert_close(average_pool(sequence.transpose(1, 2), width, 2), expected)
+    volume = _activation(2, 4, 6, 6, 6)
+    side = {1: 1, 20: 1, 60: 2}[width]
+    blocks = volume.view(2, 4, side, 6 // side, side, 6 // side, side, 6 // side).mean((3, 5, 7)).flatten(1)
+    torch.testing.assert_close(average_pool(volume, width, 1), blocks)
+    torch.testing.assert_close(average_pool(volume.movedim(1, -1), width, 4), blocks)
+
+
+def test_tokens_are_averaged_or_the_first_is_taken() -> None:
+    """Of (n, t, d) one feature per channel; maps and vectors are treated as by average_pool."""
+    tokens, maps, vectors = _activation(3, 5, 8), _activation(3, 8, 4, 4), _activation(3, 40)
+    for channels in (2, None):
+        torch.testing.assert_close(reduction("token_mean", 6)(tokens, channels), tokens.mean(1))
+        assert torch.equal(reduction("cls", 6)(tokens, channels), tokens[:, 0])
+    assert torch.equal(reduction("by_layout", 39)(tokens, 2), tokens.mean(1))
+    assert torch.equal(reduction("by_layout", 40)(tokens, 2), tokens.flatten(1))
+    for name in ("token_mean", "cls", "by_layout"):
+        assert torch.equal(reduction(name, 32)(maps, 1), average_pool(maps, 32))
+        assert torch.equal(reduction(name, 20)(vectors), average_pool(vectors, 20))
+        assert torch.equal(reduction(name, 10)(tokens, 1), average_pool(tokens, 10, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((3, 6, 9), 1), ((3, 9, 6), 2), ((3, 4, 5, 6), 3), ((3, 6, 2, 3, 4), 1)]
+)
+def test_channel_means_in_any_layout(shape: tuple[int, ...], channels: int) -> None:
+    """One mean per channel, wherever the channels are."""
+    activation = _activation(*shape)
+    expected = activation.movedim(channels, 1).flatten(2).mean(2)
+    torch.testing.assert_close(reduction("channel_means", 1)(activation, channels), expected)
+
+
+def test_the_table_says_what_was_done() -> None:
+    """Nothing where all features are probed; else the reduction, or what stands for it in such a layer."""
+    tokens, maps = Tap("a", 40, True, True, Layout(0, 2)), Tap("b", 40, True, True, Layout(0, 1))
+    done = {
+        name: [
+            by_layer(name, [tap], 8)[tap.name].reduced(40, features) for tap in (tokens, maps) for features in (8, 40)
+        ]
+        for name in ("by_layout", "cls", "feature_subset")
+    }
+    assert done == {
+        "by_layout": ["token_mean", "", "average_pool", ""],
+        "cls": ["cls", "", "average_pool", ""],
+        "feature_subset": ["feature_subset", "", "feature_subset", ""],
+    }
