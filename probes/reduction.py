@@ -150,7 +150,7 @@ def _pooled(features: Float[Tensor, "n ..."], width: int, channels: int | None) 
     """Means of neighbours, not yet flat."""
     if channels is None or features.ndim == 2:
         return functional.adaptive_avg_pool1d(features.flatten(1), width)
-    features = features.movedim(channels, 1)
+    features = features if channels == 1 else features.movedim(channels, 1).contiguous()  # sums in the same order
     if features.ndim > 5:
         features = features.flatten(2)
     positions, each = features.ndim - 2, width // features.shape[1]
@@ -283,8 +283,8 @@ class ChannelMeans:
         channels = 1 if channels is None and activation.ndim == 4 else channels
         if channels is None or activation.ndim == 2:
             return average_pool(activation, None)
-        positions = [axis for axis in range(1, activation.ndim) if axis != channels]
-        return activation.mean(positions, dtype=_dtype(activation))
+        activation = activation if channels == 1 else activation.movedim(channels, 1).contiguous()
+        return activation.mean(tuple(range(2, activation.ndim)), dtype=_dtype(activation))
 
 
 @dataclass(frozen=True)
