@@ -14,7 +14,7 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # red, green, blue on [
 
 
 def normalisation(name: Name, train: Images) -> Callable[[Images], Normalised]:
-    """Make the function that turns pixels in [0, 255] into float32 network inputs.
+    """Make the function that turns pixels in [0, 255] into network inputs: float32, but float64 of float64.
 
     Args:
         name: `per_image` (`per_image_whitening`: Zhang et al. 2017); `per_channel` (subtract each channel's mean over
@@ -51,11 +51,11 @@ def per_image_whitening(image: Images) -> Normalised:
         image: Pixels on the scale [0, 255], any dtype.
 
     Returns:
-        float32 images.
+        float32 images; of float64 images, which are more exact, float64.
 
     Source: TensorFlow's `per_image_standardization`, then called `per_image_whitening` (Zhang et al. 2017, appendix A).
     """
-    pixels = image.flatten(1).float() if image.dtype != torch.float32 else image.flatten(1).clone()
+    pixels = image.flatten(1).to(_precision(image), copy=True)
     pixels -= pixels.mean(1, keepdim=True)
     root = pixels.shape[1] ** 0.5
     norm = torch.linalg.vector_norm(pixels, dim=1, keepdim=True)
@@ -73,6 +73,10 @@ def channel_statistics(image: Images) -> tuple[Float[Tensor, " channel"], Float[
     return mean, (squares / entries - mean.square()).clamp(min=0).sqrt()
 
 
+def _precision(image: Images) -> torch.dtype:
+    return torch.float64 if image.dtype == torch.float64 else torch.float32
+
+
 class _Affine:
     def __init__(self, shift: Tensor, scale: Tensor) -> None:
         self.shift, self.scale = shift[:, :, None, None], scale[:, :, None, None]
@@ -80,4 +84,4 @@ class _Affine:
     def __call__(self, image: Images) -> Normalised:
         if self.shift.device != image.device:  # once: no transfer in a training step
             self.shift, self.scale = self.shift.to(image.device), self.scale.to(image.device)
-        return (image.float() - self.shift) / self.scale
+        return (image.to(_precision(image)) - self.shift) / self.scale

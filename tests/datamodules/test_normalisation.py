@@ -103,6 +103,17 @@ def test_every_name_is_what_it_says(name: Name, half: bool) -> None:
 
 
 @each
+def test_float64_images_stay_as_exact(name: Name) -> None:
+    """The result is float64; where the statistics of other images are used, they are float32."""
+    train = images(7)
+    image = train[:4].flip(3).double()
+    normalised = normalisation(name, train)(image)
+    assert normalised.dtype == torch.float64
+    exact = 1e-6 if name in {"per_channel", "imagenet"} else 1e-14
+    assert_close(normalised, by_hand(name, image, train), rtol=0, atol=exact)
+
+
+@each
 def test_the_input_stays(name: Name) -> None:
     """No normalisation changes pixels in place, float32 ones neither."""
     for image in (images(), half_images(), images().float()):

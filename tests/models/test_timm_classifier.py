@@ -1,6 +1,6 @@
-"""Tests of models/timm_classifier.py; they need timm, an optional extra, but for the first."""
+"""Tests of models/timm_classifier.py; timm is an optional extra, and one of those of the tests."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from torch.optim import SGD
 from stratoscope.models.timm_classifier import TimmClassifier, timm_network
 from stratoscope.probes import find_taps, select_taps
 
-needs_timm = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
 # the smallest network of each family whose stem is adapted
 FAMILIES = {
     "resnet18": "conv1",
@@ -40,7 +39,6 @@ def test_a_missing_timm_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) ->
         TimmClassifier()
 
 
-@needs_timm
 @pytest.mark.parametrize(
     ("name", "settings", "parameters"),
     [
@@ -54,7 +52,6 @@ def test_known_parameter_counts(name: str, settings: dict[str, Any], parameters:
     assert sum(parameter.numel() for parameter in on_meta(name, **settings).parameters()) == parameters
 
 
-@needs_timm
 @pytest.mark.parametrize("name", FAMILIES)
 def test_small_stems_keep_the_resolution(name: str) -> None:
     """In every family the first convolution is 3x3 with stride 1, and no pooling follows it but in VGG."""
@@ -71,7 +68,6 @@ def test_small_stems_keep_the_resolution(name: str) -> None:
     assert taps[-1].width == 10
 
 
-@needs_timm
 def test_a_vision_transformer_takes_small_images_by_options() -> None:
     """Without a stem of ours the network is refused, with options of its own it is built."""
     with pytest.raises(ValueError, match=r"no stem .*vit_tiny_patch16_224.*small_images to false"):
@@ -81,7 +77,6 @@ def test_a_vision_transformer_takes_small_images_by_options() -> None:
         assert network(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
 
-@needs_timm
 def test_natural_taps_of_resnets_are_the_outputs_of_blocks() -> None:
     """Stem, blocks, pooling and final layer."""
     network = timm_network("resnet18").eval()
@@ -90,7 +85,6 @@ def test_natural_taps_of_resnets_are_the_outputs_of_blocks() -> None:
     assert names == ["input", "act1", *blocks, "global_pool", "fc"]
 
 
-@needs_timm
 def test_unknown_names_and_sizes_are_refused() -> None:
     """The message names near networks, or the size and its value."""
     with pytest.raises(ValueError, match=r"no model 'resnet19'; near: .*resnet"):
@@ -99,7 +93,6 @@ def test_unknown_names_and_sizes_are_refused() -> None:
         timm_network(classes=0)
 
 
-@needs_timm
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
 def test_weights_are_loaded_where_they_fit(tmp_path: Path, ending: str) -> None:
     """What does not fit is named in a warning and stays; the rest is loaded, from both kinds of files."""
@@ -116,7 +109,6 @@ def test_weights_are_loaded_where_they_fit(tmp_path: Path, ending: str) -> None:
     assert different == ["classifier.weight", "classifier.bias"]
 
 
-@needs_timm
 def test_pretrained_weights_are_never_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the cache has no file, the message says where to get it."""
     hub = importlib.import_module("huggingface_hub.constants")
@@ -125,7 +117,6 @@ def test_pretrained_weights_are_never_downloaded(tmp_path: Path, monkeypatch: py
         timm_network("resnet18", pretrained=True)
 
 
-@needs_timm
 def test_the_optimiser_of_the_paper() -> None:
     """The defaults are those of He et al. 2016 for CIFAR-10."""
     with torch.device("meta"):
