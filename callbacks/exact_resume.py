@@ -8,6 +8,9 @@ an epoch says how many of them are done. Lightning would read that back only in 
 
 *Training metrics* of the epoch so far, which are sums over batches; and those of a finished epoch, which Lightning logs
 only after the checkpoint is written.
+
+*What callbacks and ReduceLROnPlateau watch*: the last values, and the step of that schedule after a finished epoch,
+which Lightning takes only after the checkpoint is written.
 """
 
 import hashlib
@@ -61,6 +64,8 @@ class ExactResume(Callback):
             if logged and "step" not in logged:  # Lightning will file them under the last step that was taken
                 step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
                 state["logged"] = {"epoch": trainer.current_epoch, **state["logged"], "step": step}
+        state["watched"] = {name: torch.as_tensor(value).cpu() for name, value in trainer.callback_metrics.items()}
+        state["plateau"] = _plateau_steps_to_come(trainer)
         checkpoint["exact_resume"] = state
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -79,12 +84,30 @@ class ExactResume(Callback):
                 for part, value in state["sums"][name].items():
                     setattr(metric, part, value.to(pl_module.device))
                 metric._update_count = 1
+        trainer.callback_metrics.update(state.get("watched", {}))
+        for number, metric in state.get("plateau", {}).items():
+            pl_module.lr_scheduler_step(trainer.lr_scheduler_configs[number].scheduler, state["watched"][metric])
         own = Path(str(trainer.ckpt_path)).resolve().is_relative_to(Path(trainer.default_root_dir).resolve())
         if own and (logged := state.get("logged")):  # of another run they are no business of this one
             step = int(logged.pop("step", trainer.global_step))
             for logger in trainer.loggers:
                 if complete := getattr(logger, "complete", None):  # our table has it
                     complete(logged, step)
+
+
+def _plateau_steps_to_come(trainer: Trainer) -> dict[int, str]:
+    """Schedules that take a step when the hooks at the end of an epoch are through, and the metrics they watch."""
+    epochs, loop = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop
+    if epochs.processed == epochs.completed or not loop._num_ready_batches_reached():
+        return {}  # no epoch has just ended
+    return {
+        number: str(config.monitor)
+        for number, config in enumerate(trainer.lr_scheduler_configs)
+        if config.reduce_on_plateau
+        and config.interval == "epoch"
+        and (trainer.current_epoch + 1) % config.frequency == 0
+        and config.monitor in trainer.callback_metrics
+    }
 
 
 def _loaders(trainer: Trainer) -> list[Any]:

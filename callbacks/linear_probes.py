@@ -1,10 +1,10 @@
 """Linear probes of every layer while a network trains (Alain & Bengio 2016), fitted to convergence at frozen epochs."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -24,6 +24,7 @@ from stratoscope.callbacks.layer_measures import (
     measure_layer,
 )
 from stratoscope.callbacks.measures_figure import draw_measures
+from stratoscope.callbacks.own_files import NAME, OwnFiles, folder
 from stratoscope.callbacks.probe_plan import probe_plan
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.probed_sets import (
@@ -73,7 +74,12 @@ class LinearProbes(Callback):
     the training set and scored on it and on every validation set.
 
     Writes `probes.csv` (one row per epoch, layer, label kind and set) and `separability.png` to the logger's folder,
-    with measures also `measures.csv` and `measures.png`, and passes accuracies and picture to every logger.
+    with measures also `measures.csv` and `measures.png`, and passes accuracies and picture to every logger, as
+    `probe/<labels>/<set>/<layer>`. Under these names other callbacks may watch them, EarlyStopping at the end of the
+    training epoch (its default): between two epochs that are probed an accuracy keeps its last value.
+
+    The weights that are probed are those that go on training. With weight averaging (EMAWeightAveraging,
+    StochasticWeightAveraging), whose averages are validated, saved and kept at the end, these are not the averages.
 
     Args:
         taps: Layers to probe: 'natural' (the points the network names itself, else all), 'all', names as in
@@ -99,6 +105,8 @@ class LinearProbes(Callback):
             (see `measure_layer`, `compare_probes` and `MeasureTable.put`).
         memory: Most GiB that features and fitting may take, in each process; layers that do not fit are kept in files
             of the run's folder meanwhile, which changes no result. None sets no bound.
+        name: Tells several LinearProbes in one run apart: of `deep`, the files are `probes_deep.csv` and so on, and
+            the accuracies `probe/deep/<labels>/<set>/<layer>`.
     """
 
     def __init__(
@@ -116,15 +124,19 @@ class LinearProbes(Callback):
         measures: list[str] | None = None,
         memory: float | None = None,
         channels: Literal["first", "last"] | None = None,
+        name: str | None = None,
     ) -> None:
-        for name, value in {"width": width, "every_n_epochs": every_n_epochs, "train_samples": train_samples}.items():
+        if name is not None and not re.fullmatch(NAME, name):
+            raise ValueError(f"name must be letters, digits and '_', starting with a letter; got {name!r}")
+        self.name, self.files = name, OwnFiles(name, "probes.csv")
+        for option, value in {"width": width, "every_n_epochs": every_n_epochs, "train_samples": train_samples}.items():
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, got {value}")
+                raise ValueError(f"{option} must be 1 or more, got {value}")
         self.ridges = ridge if isinstance(ridge, list) else [ridge]
-        for name, numbers in {"ridge": self.ridges, "tolerance": [tolerance]}.items():
+        for option, numbers in {"ridge": self.ridges, "tolerance": [tolerance]}.items():
             for number in numbers or [0]:
                 if not number > 0:
-                    raise ValueError(f"{name} must be above 0, got {number}")
+                    raise ValueError(f"{option} must be above 0, got {number}")
         if memory is not None and not memory > 0:
             raise ValueError(f"memory must be above 0 GiB, got {memory}")
         if held_out < 0:
@@ -138,13 +150,18 @@ class LinearProbes(Callback):
         self.choice, self.seed, self.memory = SampleChoice(train_samples, held_out, seed), seed, memory
         self.how, self.reduction, self.channels = named_reduction(reduction, width, seed), named(reduction), channels
         self.measures = measures or []
-        for name in self.measures:
-            if name not in MEASURES:
-                raise ValueError(f"measures must be of {', '.join(MEASURES)}; got {name}")
+        for measure in self.measures:
+            if measure not in MEASURES:
+                raise ValueError(f"measures must be of {', '.join(MEASURES)}; got {measure}")
         self.table, self.measured = ProbeTable(), MeasureTable()
         self.weights: dict[str, Tensor] = {}  # of the last fits, to start the next ones from
         self._stored_epoch = 0
         self._compared, self._put_back = False, True  # is the network what it was after the first probe?
+
+    @property
+    def state_key(self) -> str:
+        """A key for each name, under which checkpoints have this callback's state."""
+        return super().state_key if self.name is None else f"{super().state_key}[{self.name}]"
 
     def due(self, epoch: int) -> bool:
         """Whether to probe after this number of epochs."""
@@ -172,9 +189,11 @@ class LinearProbes(Callback):
         """Probe the untrained network."""
         self._compared, self._put_back = False, True
         if trainer.global_step == 0:
-            self.table, self.weights, self.measured = ProbeTable(), {}, MeasureTable()
+            self._forget()
             if self.due(0):
                 self.probe(trainer, pl_module, 0)
+        elif self.table.rows:  # a run that goes on: what was known when it was interrupted
+            trainer.callback_metrics.update(self._watched(self.table.unique("epoch")[-1]))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe after an epoch."""
@@ -184,13 +203,13 @@ class LinearProbes(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe a stored network (`validate`)."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self.table, self.weights, self.measured = (
-                ProbeTable(),
-                {},
-                MeasureTable(),
-            )  # not those that the checkpoint remembers
+            self._forget()  # what the checkpoint remembers is another run's
             self.probe(trainer, pl_module, self._stored_epoch)
             self._print(trainer)
+
+    def _forget(self) -> None:
+        self.table, self.weights, self.measured = ProbeTable(), {}, MeasureTable()
+        self.files.forget()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the table of the whole run."""
@@ -319,23 +338,36 @@ class LinearProbes(Callback):
 
     def _publish(self, trainer: Trainer, epoch: int) -> None:
         """Write table and picture, and pass them to the loggers."""
-        to = folder(trainer)
+        to, accuracies = folder(trainer), self._accuracies(epoch)
+        trainer.callback_metrics.update(self._watched(epoch))
         if not trainer.is_global_zero:
             return
-        self.table.write(to / "probes.csv")
+        self.files.find(to)
+        self.table.write(self.files.path("probes.csv"))
         if self.measures:
-            self.measured.write(to / "measures.csv")
-            draw_measures(self.measured.rows, self.table, to / "measures.png")
-        draw_separability(self.table, to / "separability.png")
-        accuracies = {
-            f"probe/{row['labels']}/{row['split']}/{row['layer']}": row["accuracy"]
-            for row in self.table.rows
-            if row["epoch"] == epoch and row["accuracy"] is not None and row["chosen"]
-        }
+            self.measured.write(self.files.path("measures.csv"))
+            draw_measures(self.measured.rows, self.table, self.files.path("measures.png"))
+        draw_separability(self.table, picture := self.files.path("separability.png"))
         for logger in trainer.loggers:
             logger.log_metrics({**accuracies, "epoch": float(epoch)}, step=trainer.global_step)
             if log_image := getattr(logger, "log_image", None):  # W&B has it
-                log_image("separability", [str(to / "separability.png")], step=trainer.global_step)
+                name = f"separability{f'_{self.name}' if self.name else ''}"
+                log_image(name, [str(picture)], step=trainer.global_step)
+
+    def metric(self, labels: str, split: str, layer: str) -> str:
+        """The name that loggers and other callbacks know an accuracy by."""
+        return "/".join(["probe", *([self.name] if self.name else []), labels, split, layer])
+
+    def _accuracies(self, epoch: int) -> dict[str, float]:
+        return {
+            self.metric(row["labels"], row["split"], row["layer"]): row["accuracy"]
+            for row in self.table.rows
+            if row["epoch"] == epoch and row["accuracy"] is not None and row["chosen"]
+        }
+
+    def _watched(self, epoch: int) -> dict[str, Tensor]:
+        """The accuracies of an epoch as Lightning's callbacks take them."""
+        return {name: torch.tensor(accuracy) for name, accuracy in self._accuracies(epoch).items()}
 
     def _print(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and self.table.rows:
@@ -348,13 +380,15 @@ class LinearProbes(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Results and weights so far, and what they depend on, as plain values and tensors."""
         found = {"rows": self.table.rows, "measured": self.measured.state_dict(), "weights": self.weights}
-        return {**found, "settings": self._settings()}
+        return {**found, "settings": self._settings(), "files": self.files.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from an earlier state; results of other settings do not belong into this table."""
         if state_dict.get("settings") == self._settings():
             self.table, self.weights = ProbeTable(state_dict["rows"]), state_dict["weights"]
             self.measured = MeasureTable(**state_dict["measured"])
+            if "files" in state_dict:  # not so in checkpoints of the first releases
+                self.files.load_state_dict(state_dict["files"])
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note how many epochs a stored network was trained for."""
@@ -364,11 +398,6 @@ class LinearProbes(Callback):
         names = ("taps", "width", "ridges", "channels", "reduction", "tolerance", "seed", "measures")
         choice = {"train_samples": self.choice.fitted, "held_out": self.choice.held_out}
         return {**choice, **{name: getattr(self, name) for name in names}}
-
-
-def folder(trainer: Trainer) -> Path:
-    """Where an instrument's files go; all processes have to ask."""
-    return Path(trainer.log_dir or trainer.default_root_dir)
 
 
 def finished_epochs(checkpoint: dict[str, Any]) -> int:

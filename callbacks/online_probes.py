@@ -1,6 +1,7 @@
 """Linear probes of every layer, trained by SGD beside the network (Alain & Bengio 2016, section 3)."""
 
 import csv
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from math import inf, nan, prod
@@ -14,7 +15,7 @@ from rich.console import Console
 from torch import Tensor, distributed
 
 from stratoscope.callbacks.atomic import replacing
-from stratoscope.callbacks.linear_probes import folder
+from stratoscope.callbacks.own_files import NAME, OwnFiles, folder
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE
 from stratoscope.callbacks.separability_figure import draw_separability
@@ -25,6 +26,7 @@ from stratoscope.probes import (
     Layout,
     OnlineProbe,
     Separability,
+    Tap,
     find_taps,
     frozen,
     read_batch,
@@ -57,7 +59,8 @@ class OnlineProbes(Callback):
     below 0 are left out. Several processes train the same probes.
 
     Writes `online_probes.csv` (one row per epoch, layer, label kind and set) and, at the end, `online_probes.png` to
-    the logger's folder, and passes accuracies to every logger as `online_probe/<labels>/<set>/<layer>`. On the training
+    the logger's folder, and passes accuracies to every logger as `online_probe/<labels>/<set>/<layer>`; under these
+    names other callbacks may watch them, EarlyStopping at the end of the training epoch (its default). On the training
     set accuracy and loss are running ones: every batch is scored before the step on it. Validation sets are scored
     whenever they are validated; the last time in an epoch counts. Batches for which a layer is not finite teach its
     probes nothing, and its rows of that epoch say so in `failed`, in place of results.
@@ -79,6 +82,8 @@ class OnlineProbes(Callback):
             sets with labels beyond fail.
         channels: Where layers have their channels whose module does not tell: first, as convolutions, or last, as
             transformers.
+        name: Tells several OnlineProbes in one run apart: of `deep`, the files are `online_probes_deep.csv` and so on,
+            and the accuracies `online_probe/deep/<labels>/<set>/<layer>`.
     """
 
     def __init__(
@@ -92,12 +97,16 @@ class OnlineProbes(Callback):
         seed: int = 0,
         classes: int | None = None,
         channels: Literal["first", "last"] | None = None,
+        name: str | None = None,
     ) -> None:
+        if name is not None and not re.fullmatch(NAME, name):
+            raise ValueError(f"name must be letters, digits and '_', starting with a letter; got {name!r}")
+        self.name, self.files = name, OwnFiles(name, "online_probes.csv")
         if not taps:
             raise ValueError("taps must name at least one layer, got none")
-        for name, number in {"width": width, "classes": classes}.items():
+        for option, number in {"width": width, "classes": classes}.items():
             if number is not None and number < 1:
-                raise ValueError(f"{name} must be 1 or more, got {number}")
+                raise ValueError(f"{option} must be 1 or more, got {number}")
         if not 0 < learning_rate < inf:
             raise ValueError(f"learning_rate must be above 0, got {learning_rate}")
         if not 0 <= momentum < 1:
@@ -112,6 +121,11 @@ class OnlineProbes(Callback):
         self._hooks, self._splits = ExitStack(), list[str]()
         self._forget()
 
+    @property
+    def state_key(self) -> str:
+        """A key for each name, under which checkpoints have this callback's state."""
+        return super().state_key if self.name is None else f"{super().state_key}[{self.name}]"
+
     def _forget(self) -> None:
         self.table, self.kinds = ProbeTable(), [TRUE]
         self.probes: dict[str, OnlineProbe] = {}  # by layer, in order of execution
@@ -124,6 +138,16 @@ class OnlineProbes(Callback):
         self._hooks.close()
         self._labels: Tensor | None = None  # of the batch under way: (k, n)
         self._features: dict[str, Tensor] = {}  # by layer: (n, d)
+
+    def choose_taps(self, module: LightningModule, image: Tensor) -> list[Tap]:
+        """Find the taps this callback will read, on a batch of images.
+
+        Raises:
+            ValueError: If a name or glob matches nothing.
+        """
+        with frozen(module):
+            left_out: dict[str, str] = {}
+            return select_taps(self.taps, find_taps(module, module, image, self.channels, left_out), left_out)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew, or go on from a checkpoint.
@@ -139,6 +163,9 @@ class OnlineProbes(Callback):
             )
         if trainer.global_step == 0:
             self._forget()
+            self.files.forget()
+        elif self.table.rows:  # a run that goes on
+            trainer.callback_metrics.update(self._watched(self.table.unique("epoch")[-1]))
         self.probes = {layer: OnlineProbe(**_on(pl_module.device, vars(one))) for layer, one in self.probes.items()}
         self.tally = _on(pl_module.device, self.tally)
         if self.epoch <= trainer.current_epoch:  # Lightning goes on after the last batch, and does not end its epoch
@@ -215,7 +242,8 @@ class OnlineProbes(Callback):
         if trainer.is_global_zero and self.table.rows:
             Console().print("\nOnline probes, trained beside the network and not to the optimum (~)", highlight=False)
             self.table.print()
-            draw_separability(self.table, to / "online_probes.png")
+            self.files.find(to)
+            draw_separability(self.table, self.files.path("online_probes.png"))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the network as it was."""
@@ -227,6 +255,7 @@ class OnlineProbes(Callback):
         layouts = {layer: dict(vars(how.layout)) for layer, how in self.reduce.items()}
         found = {"rows": self.table.rows, "kinds": self.kinds, "probes": probes, "tally": self.tally}
         return {**found, "layouts": layouts, "epoch": self.epoch, "settings": self._settings()}
+        return {**found, "epoch": self.epoch, "settings": self._settings(), "files": self.files.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from an earlier state; results of other settings do not belong into this table."""
@@ -237,6 +266,8 @@ class OnlineProbes(Callback):
             layouts = {layer: Layout(**layout) for layer, layout in state_dict["layouts"].items()}
             self.reduce = {layer: LayerReduction(self.how, self.reduction, one) for layer, one in layouts.items()}
             self.tally, self.epoch = state_dict["tally"], state_dict["epoch"]
+            if "files" in state_dict:  # not so in checkpoints of the first releases
+                self.files.load_state_dict(state_dict["files"])
 
     def _settings(self) -> dict[str, Any]:
         names = ("taps", "width", "reduction", "learning_rate", "momentum", "ridge", "seed", "classes", "channels")
@@ -331,19 +362,32 @@ class OnlineProbes(Callback):
         self.tally = {}
         to, rows = folder(trainer), [row for row in self.table.rows if row["epoch"] == self.epoch]
         rank_zero_info(f"online probes, epoch {self.epoch}: {_summary(rows)}")
+        trainer.callback_metrics.update(self._watched(self.epoch))
         if not trainer.is_global_zero:
             return
-        with replacing(to / "online_probes.csv") as part, part.open("w", newline="") as text:
+        self.files.find(to)
+        with replacing(self.files.path("online_probes.csv")) as part, part.open("w", newline="") as text:
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(COLUMNS)
             writer.writerows([row[name] for name in COLUMNS] for row in self.table.rows)
-        accuracies = {
-            f"online_probe/{row['labels']}/{row['split']}/{row['layer']}": row["accuracy"]
-            for row in rows
-            if not row["failed"]
-        }
         for logger in trainer.loggers:
+            accuracies = self._accuracies(self.epoch)
             logger.log_metrics({**accuracies, "epoch": float(self.epoch)}, step=trainer.global_step)
+
+    def metric(self, labels: str, split: str, layer: str) -> str:
+        """The name that loggers and other callbacks know an accuracy by."""
+        return "/".join(["online_probe", *([self.name] if self.name else []), labels, split, layer])
+
+    def _accuracies(self, epoch: int) -> dict[str, float]:
+        return {
+            self.metric(row["labels"], row["split"], row["layer"]): row["accuracy"]
+            for row in self.table.rows
+            if row["epoch"] == epoch and not row["failed"]
+        }
+
+    def _watched(self, epoch: int) -> dict[str, Tensor]:
+        """The accuracies of an epoch as Lightning's callbacks take them."""
+        return {name: torch.tensor(accuracy) for name, accuracy in self._accuracies(epoch).items()}
 
 
 def _on(device: torch.device, state: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """Training that starts from the weights of another run."""
 
 import hashlib
-from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from lightning.pytorch.utilities import rank_zero_info
+
+from stratoscope.models.weights import read_weights, shown
 
 
 class Pretrained(Callback):
@@ -16,7 +15,8 @@ class Pretrained(Callback):
     Optimiser, schedule and the weights left out are those of a new run. The checkpoint must have the same layers.
 
     Args:
-        checkpoint: The file, such as runs/NAME/checkpoints/last.ckpt; no code from it is ever run.
+        checkpoint: The file, such as runs/NAME/checkpoints/last.ckpt, or a state dict; prefixes such as module. before
+            all names are no hindrance. No code from it is ever run.
         leave: Names of layers whose weights stay as they were drawn.
     """
 
@@ -43,19 +43,20 @@ class Pretrained(Callback):
         content, digests = file.read_bytes(), file.with_name(f"{file.name}.sha256")
         if digests.is_file() and hashlib.sha256(content).hexdigest() not in digests.read_text().split():
             raise ValueError(f"Pretrained: {file} is damaged: its SHA-256 is not the one in {digests.name}")
-        try:
-            stored: dict[str, Tensor] = torch.load(BytesIO(content), map_location=module.device, weights_only=True)[
-                "state_dict"
-            ]
-        except (OSError, EOFError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
-            raise ValueError(f"Pretrained: {file} is no checkpoint, or damaged") from error
         own = module.state_dict()
+        try:
+            stored, renamed = read_weights(file, own, content)
+        except ValueError as error:
+            raise ValueError(f"Pretrained: {error}") from error
         for name in self.leave:
             if not any(name in key.split(".") for key in own):
                 raise ValueError(f"Pretrained: leave names no layer {name}")
         taken = {key: value for key, value in own.items() if not set(self.leave) & set(key.split("."))}
         for key, value in taken.items():
-            there = tuple(stored[key].shape) if key in stored else "missing"
-            if there != tuple(value.shape):
+            if key not in stored:
+                raise ValueError(f"Pretrained: {key} is missing in {file}, which has {shown(stored)}")
+            if (there := tuple(stored[key].shape)) != tuple(value.shape):
                 raise ValueError(f"Pretrained: {key} is {there} in {file}, {tuple(value.shape)} here")
+        if renamed:
+            rank_zero_info(f"Pretrained: {renamed}")
         module.load_state_dict({**own, **{key: stored[key] for key in taken}})

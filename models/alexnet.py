@@ -74,9 +74,9 @@ class AlexNet(Classifier):
         channels: Channels of the images.
         classes: Number of classes.
         optimizer: Optimiser; SGD, learning rate 0.01, momentum 0.9, weight decay 0.0005 in the paper.
-        scheduler: Learning-rate schedule, stepped once an epoch. In the paper a division by 10 whenever the validation
+        scheduler: Learning-rate schedule. In the paper a division by 10 whenever the validation
             error stood still, three times in 90 epochs; here at every quarter of these.
-        **switches: Initialisation, memory format and compilation, of `Classifier`.
+        **switches: Initialisation, memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)

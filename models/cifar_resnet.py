@@ -110,9 +110,9 @@ class CifarResNet(Classifier):
         channels: Channels of the images.
         classes: Number of classes.
         optimizer: Optimiser; SGD, learning rate 0.1, momentum 0.9, weight decay 0.0001 in the paper, with batch 128.
-        scheduler: Learning-rate schedule, stepped once an epoch; divided by 10 after 32,000 and 48,000 of 64,000 steps
+        scheduler: Learning-rate schedule; divided by 10 after 32,000 and 48,000 of 64,000 steps
             in the paper, which are epochs 82 and 123 of 164 when there are 50,000 images.
-        **switches: Initialisation, memory format and compilation, of `Classifier`.
+        **switches: Initialisation, memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)

@@ -13,6 +13,7 @@ from stratoscope.datamodules import Batch
 from stratoscope.datamodules.set_names import named_sets
 from stratoscope.models.initialisation import initialise
 from stratoscope.models.label_metrics import LabelMetrics
+from stratoscope.models.schedules import Interval, when_stepped
 
 
 class Classifier(LightningModule):
@@ -25,12 +26,15 @@ class Classifier(LightningModule):
     Args:
         network: Maps images (n, channels, height, width) to logits (n, classes).
         optimizer: Makes the optimiser from the parameters.
-        scheduler: Makes the learning-rate schedule from the optimiser; stepped once an epoch.
+        scheduler: Makes the learning-rate schedule from the optimiser.
         initialisation: Draws the weights anew: he_normal, glorot_uniform, orthogonal, simple, zero, ... (all of them in
             `initialise`); as_built leaves them as they are.
         channels_last: Whether images and convolutions lie in memory with the channels last: faster on most devices.
         compile: Whether torch.compile makes the network faster; needs a C++ compiler, and some time at the start.
             Probes run the network as it is written.
+        interval: When the schedule is stepped: after every epoch or every step. None: every step for OneCycleLR and
+            CyclicLR, which are made for it, and every epoch for others.
+        monitor: Name of the metric that ReduceLROnPlateau watches, such as test/loss; None: train/loss.
 
     Attributes:
         image_shape: Channels, height and width of the images the defaults are made for.
@@ -46,6 +50,8 @@ class Classifier(LightningModule):
         initialisation: str = "as_built",
         channels_last: bool = False,
         compile: bool = False,
+        interval: Interval | None = None,
+        monitor: str | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["network", "optimizer", "scheduler"])
@@ -55,6 +61,7 @@ class Classifier(LightningModule):
         if compile:
             self.network.compile()  # in place: the names of its parts stay
         self.optimizer, self.scheduler = optimizer, scheduler
+        self.interval, self.monitor = interval, monitor
         self.train_metrics = LabelMetrics()
         self.test_metrics: dict[str, LabelMetrics] = {}  # by the name of the test set
 
@@ -107,7 +114,8 @@ class Classifier(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser and the schedule of the config."""
         optimizer = self.optimizer(self.parameters())
-        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+        schedule: Any = when_stepped(self.scheduler(optimizer), self.interval, self.monitor)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def _measure(self, loaders: Any, default: str) -> None:
         """Make metrics for every set that is validated or tested; those without a name are called as given."""

@@ -127,9 +127,9 @@ class KeskarF1(Classifier):
         inputs: Entries per image: channels times height times width.
         classes: Number of classes.
         optimizer: Optimiser; Adam with its default settings in the paper.
-        scheduler: Learning-rate schedule, stepped once an epoch; constant in the paper.
+        scheduler: Learning-rate schedule; constant in the paper.
         initialisation: Initial weights; Keras' default, glorot_uniform, in the paper.
-        **switches: Memory format and compilation, of `Classifier`.
+        **switches: Memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
@@ -158,9 +158,9 @@ class KeskarC1(Classifier):
         channels: Channels of the 32x32 images.
         classes: Number of classes.
         optimizer: Optimiser; Adam with its default settings in the paper.
-        scheduler: Learning-rate schedule, stepped once an epoch; constant in the paper.
+        scheduler: Learning-rate schedule; constant in the paper.
         initialisation: Initial weights; Keras' default, glorot_uniform, in the paper.
-        **switches: Memory format and compilation, of `Classifier`.
+        **switches: Memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
@@ -186,9 +186,9 @@ class KeskarC2(Classifier):
         channels: Channels of the 32x32 images.
         classes: Number of classes.
         optimizer: Optimiser; Adam with its default settings in the paper.
-        scheduler: Learning-rate schedule, stepped once an epoch; constant in the paper.
+        scheduler: Learning-rate schedule; constant in the paper.
         initialisation: Initial weights; Keras' default, glorot_uniform, in the paper.
-        **switches: Memory format and compilation, of `Classifier`.
+        **switches: Memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)

@@ -46,8 +46,8 @@ class MLP(Classifier):
         inputs: Entries per image: channels times height times width.
         classes: Number of classes.
         optimizer: Optimiser; SGD, learning rate 0.01, momentum 0.9 in the paper.
-        scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.95 in the paper.
-        **switches: Initialisation, memory format and compilation, of `Classifier`.
+        scheduler: Learning-rate schedule; a factor of 0.95 in the paper.
+        **switches: Initialisation, memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     def __init__(

@@ -60,8 +60,8 @@ class MNISTConvNet(Classifier):
         weight_decay: Factor of half the squared norm of the fully connected layers' weights and biases, added to the
             loss; 5e-4 in the tutorial. The convolutions have none.
         optimizer: Optimiser; SGD, learning rate 0.01, momentum 0.9 in the tutorial.
-        scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.95 in the tutorial.
-        **switches: Initialisation, memory format and compilation, of `Classifier`.
+        scheduler: Learning-rate schedule; a factor of 0.95 in the tutorial.
+        **switches: Initialisation, memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)

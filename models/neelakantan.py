@@ -19,9 +19,9 @@ class NeelakantanMLP(Classifier):
         inputs: Entries per image: channels times height times width.
         classes: Number of classes.
         optimizer: Optimiser; SGD without momentum, learning rate 0.1 or 0.01 in the paper (half of its runs each).
-        scheduler: Learning-rate schedule, stepped once an epoch; constant in the paper.
+        scheduler: Learning-rate schedule; constant in the paper.
         initialisation: Initial weights; in the paper's table 1 simple, sussillo_abbott, he_normal and zero.
-        **switches: Memory format and compilation, of `Classifier`.
+        **switches: Memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)

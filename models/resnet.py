@@ -146,9 +146,9 @@ class ResNet(Classifier):
         channels: Channels of the images.
         classes: Number of classes.
         optimizer: Optimiser; SGD, learning rate 0.1, momentum 0.9, weight decay 0.0001 in the paper.
-        scheduler: Learning-rate schedule, stepped once an epoch; divided by 10 after 82 and 123 of 164 epochs, which is
+        scheduler: Learning-rate schedule; divided by 10 after 82 and 123 of 164 epochs, which is
             the paper's for CIFAR-10 (see `CifarResNet`).
-        **switches: Initialisation, memory format and compilation, of `Classifier`.
+        **switches: Initialisation, memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)

@@ -71,9 +71,9 @@ class SkipMLP(Classifier):
         inputs: Entries per image: channels times height times width.
         classes: Number of classes.
         optimizer: Optimiser; SGD in the paper, learning rate 0.001 here.
-        scheduler: Learning-rate schedule, stepped once an epoch; constant by default.
+        scheduler: Learning-rate schedule; constant by default.
         initialisation: Initial weights; he_normal keeps the scale of activations over all layers.
-        **switches: Memory format and compilation, of `Classifier`.
+        **switches: Memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)

@@ -59,8 +59,8 @@ class SmallAlexNet(Classifier):
         classes: Number of classes.
         width_multiplier: Factor on the channels and units of all layers but the last.
         optimizer: Optimiser; SGD, learning rate 0.01, momentum 0.9 in the paper.
-        scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.95 in the paper.
-        **switches: Initialisation, memory format and compilation, of `Classifier`.
+        scheduler: Learning-rate schedule; a factor of 0.95 in the paper.
+        **switches: Initialisation, memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     def __init__(

@@ -140,8 +140,8 @@ class SmallInception(Classifier):
         classes: Number of classes.
         width_multiplier: Factor on the channels of all convolutions.
         optimizer: Optimiser; SGD, learning rate 0.1, momentum 0.9 in the paper.
-        scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.95 in the paper.
-        **switches: Initialisation, memory format and compilation, of `Classifier`.
+        scheduler: Learning-rate schedule; a factor of 0.95 in the paper.
+        **switches: Initialisation, memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     def __init__(

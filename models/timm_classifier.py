@@ -11,7 +11,7 @@ from torch.optim import SGD
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.schedules import DividedAt
-from stratoscope.models.torchvision_classifier import adapt_stem, load_what_fits, read_weights
+from stratoscope.models.torchvision_classifier import adapt_stem, load_what_fits
 
 RESNET_TAPS = ("act1", "layer?.?", "layer?.??", "global_pool", "fc")  # layer3.0, layer3.10: outputs of blocks
 
@@ -53,7 +53,7 @@ def timm_network(
     if type(network).__name__ == "ResNet":
         network.natural_taps = RESNET_TAPS
     if weights_file is not None:
-        load_what_fits(network, read_weights(weights_file), weights_file)
+        load_what_fits(network, weights_file)
     return network  # type: ignore[no-any-return]
 
 
@@ -95,9 +95,9 @@ class TimmClassifier(Classifier):
             warning and left out.
         options: Further arguments of `timm.create_model`, such as {drop_path_rate: 0.1}.
         optimizer: Optimiser; SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4 in He et al. 2016, section 4.2.
-        scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.1 after epochs 82 and 123 (of 164), the
+        scheduler: Learning-rate schedule; a factor of 0.1 after epochs 82 and 123 (of 164), the
             32,000 and 48,000 steps (of 64,000) of He et al. 2016 at batches of 128.
-        **switches: Initialisation, memory format and compilation, of `Classifier`.
+        **switches: Initialisation, memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)

@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.optim import SGD
 
 from stratoscope.models.classifier import Classifier
 from stratoscope.models.schedules import DividedAt
+from stratoscope.models.weights import read_weights, shown
 
 # what a small stem changes, by the class of the network: the max-pool that goes, and the kernel size of the first
 # convolution, which gets stride 1 (None keeps it)
@@ -77,7 +76,7 @@ def torchvision_network(
             RESNET_TAPS if not small_images else tuple(tap for tap in RESNET_TAPS if tap != "maxpool")
         )
     if weights_file is not None:
-        load_what_fits(network, read_weights(weights_file), weights_file)
+        load_what_fits(network, weights_file)
     return network  # type: ignore[no-any-return]
 
 
@@ -119,54 +118,43 @@ def adapt_stem(network: nn.Module, name: str, small_images: bool, channels: int)
     network.set_submodule(place, new)
 
 
-def read_weights(file: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from a local file, without running code from it.
+def load_what_fits(network: nn.Module, file: str) -> None:
+    """Load the weights of a file; stem and head may be of another size, and are named in a warning then.
 
     Args:
-        file: A file of `torch.save`, or of safetensors (by its ending .safetensors).
-
-    Returns:
-        Tensors by name, on the CPU.
+        network: The network; nothing of it is changed if the file is another network's.
+        file: A file that `read_weights` reads.
 
     Raises:
-        ValueError: If the file is not there or holds something else.
-    """
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise ValueError(f"weights_file {file} is not there: it must be the file of a state dict")
-    if path.suffix == ".safetensors":
-        return dict(import_module("safetensors.torch").load_file(path))  # comes with timm
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise ValueError(f"weights_file {file} must hold tensors only, and be written by torch.save") from error
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ValueError(f"weights_file {file} must hold a state dict, which maps names to tensors")
-    return dict(state)
-
-
-def load_what_fits(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Load the tensors that fit by name and shape, and warn with the names of all others.
-
-    Args:
-        network: The network, changed in place.
-        state: Tensors by name.
-        origin: Where they come from, for the messages.
-
-    Raises:
-        ValueError: If none fits.
+        ValueError: If the file cannot be read, or another layer than the first and the last has no weights in it, or
+            weights of another shape.
     """
     own = network.state_dict()
+    try:
+        state, renamed = read_weights(file, own)
+    except ValueError as error:
+        raise ValueError(f"weights_file {error}") from error
     fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
     if not fitting:
-        raise ValueError(f"no tensor of {origin} fits the network: it is the file of another one")
+        raise ValueError(
+            f"no tensor of {file} fits the network: it is the file of another one; its names are {shown(state)}, the "
+            f"network's {shown(own)}"
+        )
+    layers = [name for name, part in network.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    for name in (f"{layer}.weight" for layer in layers[1:-1]):
+        if name not in fitting:
+            there = tuple(state[name].shape) if name in state else "missing"
+            here = tuple(own[name].shape)
+            raise ValueError(f"{file} is of another network: {name} is {there} there, {here} here; nothing is loaded")
     network.load_state_dict(fitting, strict=False)
     kept = [name for name in own if name not in fitting]
     unused = [name for name in state if name not in own]
+    if renamed:
+        rank_zero_info(f"{file}: {renamed}")
     if kept:
-        rank_zero_warn(f"{origin} has nothing that fits {', '.join(kept)}: left as initialised")
+        rank_zero_warn(f"{file} has nothing that fits {', '.join(kept)}: left as initialised")
     if unused:
-        rank_zero_warn(f"{origin} has {', '.join(unused)}, which the network has not: left out")
+        rank_zero_warn(f"{file} has {', '.join(unused)}, which the network has not: left out")
 
 
 def _cached(url: str, name: str) -> str:
@@ -196,14 +184,15 @@ class TorchvisionClassifier(Classifier):
             the file must lie; they expect `--data.normalisation imagenet`.
         classes: Number of classes.
         channels: Channels of the images.
-        weights_file: A local file of a state dict to load; what does not fit is named in a warning and left out.
+        weights_file: A local file to load: a state dict, or a checkpoint that has one. The first layer and the last may
+            be of another size: what does not fit there is named in a warning and left out.
         options: Further arguments of torchvision's function, such as {dropout: 0.1}.
         resize: Height and width to which the images are resized first (bilinear), such as 224 for a network that was
             trained on ImageNet; null for none.
         optimizer: Optimiser; SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4 in He et al. 2016, section 4.2.
-        scheduler: Learning-rate schedule, stepped once an epoch; a factor of 0.1 after epochs 82 and 123 (of 164), the
+        scheduler: Learning-rate schedule; a factor of 0.1 after epochs 82 and 123 (of 164), the
             32,000 and 48,000 steps (of 64,000) of He et al. 2016 at batches of 128.
-        **switches: Initialisation, memory format and compilation, of `Classifier`.
+        **switches: Initialisation, memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)

@@ -93,9 +93,9 @@ class UrbanConvNet(Classifier):
         channels: Channels of the 32x32 images.
         classes: Number of classes.
         optimizer: Optimiser; SGD with Nesterov's momentum in the paper, here with values within its ranges.
-        scheduler: Learning-rate schedule, stepped once an epoch; here halved every 20 epochs.
+        scheduler: Learning-rate schedule; here halved every 20 epochs.
         initialisation: Initial weights; Glorot's in the paper (with a scale it searched).
-        **switches: Memory format and compilation, of `Classifier`.
+        **switches: Memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)

@@ -113,9 +113,9 @@ class WideResNet(Classifier):
         channels: Channels of the images.
         classes: Number of classes.
         optimizer: Optimiser; SGD, learning rate 0.1, momentum 0.9, weight decay 0.0001 in Zhang's code.
-        scheduler: Learning-rate schedule, stepped once an epoch; divided by 10 after 150 and 225 epochs, as in Zhang's
+        scheduler: Learning-rate schedule; divided by 10 after 150 and 225 epochs, as in Zhang's
             code.
-        **switches: Initialisation, memory format and compilation, of `Classifier`.
+        **switches: Initialisation, memory format, compilation, interval and monitor, of `Classifier`.
     """
 
     image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from io import BytesIO
 from math import inf
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import nn
 
 from stratoscope.callbacks.atomic import replacing
 from stratoscope.interruption import Interrupted, StopOnSignal
+from stratoscope.models.weights import shown, under_own_names
 from stratoscope.refusal import Refused
 
 CONFIG = "stratoscope_config"
@@ -193,7 +195,9 @@ def load_checkpoint(path: str) -> dict[str, Any]:
         cause = " ".join(str(error).split())[:120]
         raise Refused(f"--ckpt_path: {path} is damaged or no checkpoint ({type(error).__name__}: {cause})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise Refused(f"--ckpt_path: {path} is no Lightning checkpoint: it has no state_dict")
+        there = f"its keys are {shown(map(str, checkpoint))}" if isinstance(checkpoint, dict) else "it holds no mapping"
+        advice = "weights alone are for --trainer.callbacks Pretrained"
+        raise Refused(f"--ckpt_path: {path} is no Lightning checkpoint: it has no state_dict, {there}; {advice}")
     if (made := checkpoint.get(FORMAT, NEWEST)) > NEWEST:
         raise Refused(f"--ckpt_path: {path} is of a newer stratoscope (format {made}; this one reads {NEWEST}): update")
     return checkpoint
@@ -209,11 +213,19 @@ def check_weights(path: str, model: nn.Module) -> None:
     Raises:
         Refused: If they do not fit.
     """
-    stored = {name: tuple(tensor.shape) for name, tensor in load_checkpoint(path)["state_dict"].items()}
-    built = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    names = [name for name in {**stored, **built} if stored.get(name) != built.get(name)]
-    if names:
-        first = names[0]
-        there, here = (shapes.get(first, "missing") for shapes in (stored, built))
-        more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-        raise Refused(f"--ckpt_path: the weights do not fit the model: {first} is {there} there, {here} here{more}")
+    weights, built = load_checkpoint(path)["state_dict"], model.state_dict()
+    names = [name for name in {**weights, **built} if _shape(weights, name) != _shape(built, name)]
+    if not names:
+        return
+    first = names[0]
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    prefixed = under_own_names(weights, built)[1]  # as of another training script
+    hint = "; only a prefix differs: --trainer.callbacks Pretrained takes such weights" if prefixed else ""
+    raise Refused(
+        f"--ckpt_path: the weights do not fit the model: {first} is {_shape(weights, first)} there, "
+        f"{_shape(built, first)} here{more}{hint}"
+    )
+
+
+def _shape(weights: Mapping[str, Any], name: str) -> tuple[int, ...] | str:
+    return tuple(weights[name].shape) if name in weights else "missing"

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 from jsonargparse import Namespace
+from jsonargparse.typing import register_type
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -31,7 +32,15 @@ from stratoscope.arguments import (
     with_configs_first,
     with_configs_found,
 )
-from stratoscope.callbacks import ExactResume, FiniteLoss, HumanUncertainty, LinearProbes, Predictions, Pretrained
+from stratoscope.callbacks import (
+    ExactResume,
+    FiniteLoss,
+    HumanUncertainty,
+    LinearProbes,
+    OnlineProbes,
+    Predictions,
+    Pretrained,
+)
 from stratoscope.callbacks.finite_loss import NotFinite
 from stratoscope.callbacks.linear_probes import finished_epochs
 from stratoscope.catalogue import catalogue
@@ -42,6 +51,7 @@ from stratoscope.datamodules.augmentation import draws
 from stratoscope.doctor import doctor
 from stratoscope.end_together import EndTogether
 from stratoscope.experiments.reproduce import reproduce
+from stratoscope.finished_epochs import FinishedEpochs
 from stratoscope.interruption import Interrupted, StopOnSignal, requeue
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.models import Classifier
@@ -52,9 +62,12 @@ from stratoscope.report import report
 from stratoscope.results_commands import COMMANDS, look
 from stratoscope.run_directory import RunDirectory, different
 from stratoscope.short_config import short_config
+from stratoscope.trainer_check import check_monitors, check_names, check_schedule, check_trainer
 from stratoscope.wandb_mirror import WandbMirror
 from stratoscope.wandb_setup import begin_wandb, prepare_wandb, tags_of, wandb_finished
 from stratoscope.wandb_workspace import save_workspace
+
+register_type(torch.device, str, torch.device)  # the default of StochasticWeightAveraging, for one
 
 RECORDED = ("seed_everything", "threads", "trainer", "model", "data")  # what makes a run what it is
 
@@ -83,6 +96,10 @@ class Command(LightningCLI):
 
     directory: RunDirectory
     data_hashes: dict[str, str] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Command":
+        """Itself: what it has built knows it, and is copied by those who average weights."""
+        return self
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -166,7 +183,8 @@ class Command(LightningCLI):
         """Build the trainer around the run directory."""
         config = self._get(self.config_init, "trainer")
         fits = self.subcommand == "fit"
-        callbacks = [EndTogether(), *_as_list(config.callbacks)]
+        check_names(_as_list(config.callbacks))
+        callbacks = [EndTogether(), FinishedEpochs(), *_as_list(config.callbacks)]
         if fits and config.enable_checkpointing is not False and not config.fast_dev_run:
             stop = StopOnSignal()
             callbacks = [stop, *callbacks, LastCheckpoint(self.directory.path, self.record, stop)]
@@ -208,6 +226,7 @@ class Command(LightningCLI):
             Refused: If there are no data, or checkpoint and network do not fit.
             ValueError: If data are damaged, or a tap does not exist.
         """
+        check_trainer(self.trainer)
         if checkpoint := self._get(self.config, "ckpt_path"):
             check_weights(checkpoint, self.model)
         if self.datamodule is None and not is_overridden("train_dataloader", self.model):
@@ -230,13 +249,17 @@ class Command(LightningCLI):
         image = self._try_data()
         if isinstance(self.model, Classifier):
             self._check_network(image)
+        layers: dict[LinearProbes | OnlineProbes, list[str]] = {}
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, LinearProbes | OnlineProbes):
+                layers[callback] = [tap.name for tap in callback.choose_taps(self.model, image)]
             if isinstance(callback, LinearProbes):
                 callback.choice.size(len(self.datamodule.sets["train"]))
-                callback.choose_taps(self.model, image)
                 last = self.trainer.max_epochs
                 if self.subcommand == "fit" and last and last > 0 and not any(map(callback.due, range(last + 1))):
                     raise Refused(f"--trainer.callbacks.epochs: none of {callback.epochs} comes in {last} epochs")
+        if self.subcommand == "fit":
+            check_monitors(self.trainer, self.model, self.datamodule, layers)
 
     def _try_data(self) -> torch.Tensor:
         """Read and augment two training images, make all loaders, and return two test images.
@@ -299,7 +322,14 @@ class Command(LightningCLI):
             ) from error
         if logits.shape[1] < classes:
             raise Refused(f"--model.classes: the network has {logits.shape[1]} logits, the data {classes} classes")
-        self.model.configure_optimizers()
+        optimizers = self.model.configure_optimizers()
+        if self.subcommand == "fit":
+            self.notes += check_schedule(self.trainer, optimizers, self._batches())
+
+    def _batches(self) -> int:
+        """Training batches of an epoch."""
+        limit, there = self.trainer.limit_train_batches, len(self.datamodule.train_dataloader())
+        return min(limit, there) if isinstance(limit, int) else int(limit * there)
 
     @wandb_finished()
     def start(self) -> None:

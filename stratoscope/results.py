@@ -34,8 +34,9 @@ def load_runs(folder: str | Path = "runs/") -> "DataFrame":
     """Read all runs below a folder, at any depth, into one tidy table: a row per number.
 
     Columns: `run` (path below the folder), `status` (finished, running, interrupted, failed, stopped), `source`
-    (metrics, probes, measures), `epoch`, `step`, `name` (train/accuracy, test/loss, ...; accuracy and loss of probes;
-    the measure), `layer`, `labels`, `split`, `value`; `low` and `high`, the 95 % interval of a probe's accuracy; `gap`,
+    (metrics, probes, measures; of a LinearProbes named deep: probes_deep, measures_deep), `epoch`, `step`, `name`
+    (train/accuracy, test/loss, ...; accuracy and loss of probes; the measure), `layer`, `labels`, `split`, `value`;
+    `low` and `high`, the 95 % interval of a probe's accuracy; `gap`,
     how far a probe may be from its optimum; and one for every entry of the config that differs between runs, named as
     its option (`model.depth`, `data.corruption`, `seed_everything`), so that grouping by it is one word:
 
@@ -89,19 +90,23 @@ def numbers(run: RunRecord) -> Iterator[Row]:
         run: As `load_run` gives it.
     """
     steps = {row["epoch"]: row["step"] for row in run.metrics}
+    probed = run.probes or run.named
     for row in run.metrics:
         at = {"source": "metrics", "epoch": row["epoch"], "step": row["step"]}
         for name, value in row.items():
-            if value is not None and name not in at and not (run.probes and name.startswith("probe/")):
+            if value is not None and name not in at and not (probed and name.startswith("probe/")):
                 yield {**at, "name": name, "split": name.rpartition("/")[0] or None, "value": value}
-    for row in run.probes:
-        at = {"source": "probes", **_place(row, steps), "gap": row["gap"]}
-        if row["chosen"] and row["accuracy"] is not None:
-            yield {**at, "name": "accuracy", "value": row["accuracy"], "low": row["low"], "high": row["high"]}
-            yield {**at, "name": "loss", "value": row["loss"]}
-    for row in run.measures:
-        if isinstance(row["value"], float):
-            yield {"source": "measures", **_place(row, steps), "name": row["measure"], "value": row["value"]}
+    tables = {"": (run.probes, run.measures), **{f"_{name}": rows for name, rows in run.named.items()}}
+    for ending, (probes, measures) in tables.items():
+        for row in probes:
+            at = {"source": f"probes{ending}", **_place(row, steps), "gap": row["gap"]}
+            if row["chosen"] and row["accuracy"] is not None:
+                yield {**at, "name": "accuracy", "value": row["accuracy"], "low": row["low"], "high": row["high"]}
+                yield {**at, "name": "loss", "value": row["loss"]}
+        for row in measures:
+            if isinstance(row["value"], float):
+                place = _place(row, steps)
+                yield {"source": f"measures{ending}", **place, "name": row["measure"], "value": row["value"]}
 
 
 def _place(row: Row, steps: dict[int, int]) -> Row:

@@ -118,7 +118,8 @@ def what(run: RunRecord) -> tuple[str, str, str]:
         given = [f"{key} {value}" for key, value in own.items() if key != "seed" and value is not None]
         parts.append(" ".join([name, *given]))
     data = str(settings.get("data") or "")
-    return f"{command}{settings.get('model') or ''}".strip(), data, " + ".join(parts) or ("true labels" if data else "")
+    untouched = "true labels" if run.record.get("data") else "labels unknown" if data else ""  # of other people's data
+    return f"{command}{settings.get('model') or ''}".strip(), data, " + ".join(parts) or untouched
 
 
 def status(run: RunRecord) -> Text:

@@ -5,7 +5,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class RunRecord:
         metrics: Rows of `metrics.csv`; an empty cell is None.
         probes: Rows of `probes.csv`, those of every ridge.
         measures: Rows of `measures.csv`; what could not be measured has the reason as its value.
+        named: By its name, for every LinearProbes that has one, the rows of its probes and of its measures.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class RunRecord:
     metrics: list[Row]
     probes: list[Row]
     measures: list[Row]
+    named: dict[str, tuple[list[Row], list[Row]]] = field(default_factory=dict)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -149,11 +151,24 @@ def load_run(path: str | Path, layers: bool = True) -> RunRecord:
             _rows(folder / "metrics.csv", METRICS, _metric),
             _rows(folder / "probes.csv", PROBES, _cell) if layers else [],
             _rows(folder / "measures.csv", MEASURES, _cell) if layers else [],
+            _named(folder) if layers else {},
         )
     except OSError as error:
         raise DamagedRun(f"{folder} is no run, or damaged: {error.strerror}: {Path(error.filename).name}") from error
     except (ValueError, yaml.YAMLError, csv.Error, RecursionError) as error:
         raise DamagedRun(f"{folder} is no run, or damaged: {' '.join(str(error).split())}") from error
+
+
+def _named(folder: Path) -> dict[str, tuple[list[Row], list[Row]]]:
+    """The tables of instruments with names."""
+    names = sorted(file.stem.removeprefix("probes_") for file in folder.glob("probes_*.csv"))
+    return {
+        name: (
+            _rows(folder / f"probes_{name}.csv", PROBES, _cell),
+            _rows(folder / f"measures_{name}.csv", MEASURES, _cell),
+        )
+        for name in names
+    }
 
 
 def _mapping(what: str, found: Any) -> dict[str, Any]:

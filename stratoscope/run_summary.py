@@ -39,8 +39,9 @@ def summary(run: RunRecord) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(run.name, "bold"), grid([*_course(run), *_config(run)]), ""]
     if names := [name for name in run.metric_names if "probe/" not in name]:
         parts += [_metrics(run, names), ""]
-    if panels := _panels(run.probes):
-        parts += [_probes(run.probes, panels), ""]
+    for name, probes in {"": run.probes, **{name: probes for name, (probes, _) in run.named.items()}}.items():
+        if panels := _panels(probes):
+            parts += [_probes(probes, panels, name), ""]
     return [*parts, grid([*_files(run), *_origin(run)])]
 
 
@@ -98,7 +99,7 @@ def _panels(probes: list[Row]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((row["labels"], row["split"]) for row in probes if row["accuracy"] is not None))
 
 
-def _probes(probes: list[Row], panels: list[tuple[str, str]]) -> RenderableType:
+def _probes(probes: list[Row], panels: list[tuple[str, str]], name: str) -> RenderableType:
     """Where each kind of label is best read off: now, and at any epoch."""
     rows: list[list[str]] = []
     now = max(row["epoch"] for row in probes)
@@ -111,7 +112,8 @@ def _probes(probes: list[Row], panels: list[tuple[str, str]]) -> RenderableType:
         here = [last["layer"], percent(last["accuracy"]), interval] if last else ["", "", ""]
         kind = f"{panel[0].removesuffix('_label')}, {panel[1]}"
         rows.append([kind, *here, ever["layer"], percent(ever["accuracy"]), str(ever["epoch"])])
-    heads = ["best layer for", f"at epoch {now}", "%", "95 %", "at any", " %", "epoch"]
+    first = f"{name}: best layer for" if name else "best layer for"
+    heads = [first, f"at epoch {now}", "%", "95 %", "at any", " %", "epoch"]
     layers = [heads[1], heads[4]]
     return columns(heads, rows, [heads[0], *layers], layers)
 

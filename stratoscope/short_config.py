@@ -9,7 +9,8 @@ def short_config(config: Mapping[str, Any], asked: Mapping[str, Any] | None = No
     """Flatten a config: `model.init_args.depth` becomes `model.depth`, and `model` the name of its class.
 
     Of a list of classes the key holds all names, and their arguments come under each name
-    (`trainer.callbacks.LinearProbes.ridge`); other lists are written as JSON, so that every value can be compared.
+    (`trainer.callbacks.LinearProbes.ridge`, and of a second one `trainer.callbacks.LinearProbes-2.ridge`); other lists
+    are written as JSON, so that every value can be compared.
 
     Args:
         config: What `config.yaml` holds.
@@ -42,8 +43,10 @@ def _entries(key: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _entries(f"{key}.{name}".strip("."), inner)
     elif isinstance(value, list) and value and all(isinstance(part, dict) and "class_path" in part for part in value):
         yield key, ", ".join(map(_name, value))
-        for part in value:
-            yield from _arguments(f"{key}.{_name(part)}", part)
+        names = [_name(part) for part in value]
+        for number, (name, part) in enumerate(zip(names, value, strict=True)):
+            again = names[:number].count(name)  # two of one class
+            yield from _arguments(f"{key}.{name}{f'-{again + 1}' if again else ''}", part)
     else:
         yield key, json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list) else value
 

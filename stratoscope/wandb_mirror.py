@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from stratoscope.callbacks.probe_table import COLUMNS, ProbeTable
 from stratoscope.metrics_file import MetricsFile
-from stratoscope.run_record import RunRecord, load_run
+from stratoscope.run_record import Row, RunRecord, load_run
 from stratoscope.wandb_setup import reachable
 
 
@@ -43,12 +43,19 @@ class WandbMirror(Callback):
         record = load_run(self.folder)
         for run in _runs(trainer):
             run.summary.update(summary(record))
-            if record.probes and not _log_table(run, record):
-                rank_zero_info(f"W&B has no table of the probes; it is in {self.folder}/probes.csv")
+            for ending, probes in _tables(record).items():
+                if not _log_table(run, f"probes{ending}", probes):
+                    rank_zero_info(f"W&B has no table of the probes; it is in {self.folder}/probes{ending}.csv")
 
 
-def _log_table(run: Any, record: RunRecord) -> bool:
-    """Pass on the table of all probes; whether that went well.
+def _tables(record: RunRecord) -> dict[str, list[Row]]:
+    """The tables of all probes that there are, by the ending of their names."""
+    tables = {"": record.probes, **{f"_{name}": probes for name, (probes, _) in record.named.items()}}
+    return {ending: probes for ending, probes in tables.items() if probes}
+
+
+def _log_table(run: Any, name: str, probes: list[Row]) -> bool:
+    """Pass on a table of probes; whether that went well.
 
     W&B asks its server before it takes a table, and raises if there is no answer.
     """
@@ -57,9 +64,9 @@ def _log_table(run: Any, record: RunRecord) -> bool:
     if not run.offline and not reachable():
         return False
     columns: list[str | int] = [*COLUMNS]
-    table = wandb.Table(columns=columns, data=[[row.get(name) for name in COLUMNS] for row in record.probes])
+    table = wandb.Table(columns=columns, data=[[row.get(column) for column in COLUMNS] for row in probes])
     try:
-        run.log({"probes": table, "epoch": max(row["epoch"] for row in record.probes)})
+        run.log({name: table, "epoch": max(row["epoch"] for row in probes)})
     except Exception:  # whatever a mirror cannot do, the run is over and well
         return False
     return True
@@ -83,15 +90,16 @@ def summary(record: RunRecord) -> dict[str, float | int | str]:
         if (best := record.best(name)) is not None:
             found[f"final/{name}"] = record.values(name)[-1][1]
             found[f"best/{name}/epoch"], found[f"best/{name}"] = best
-    table = ProbeTable(record.probes)
-    for kind, split in table.panels():
-        last = max(table.unique("epoch"))
-        cells = [cell for (_, epoch), cell in table.cells(kind, split).items() if epoch == last]
-        fine = [cell for cell in cells if cell["accuracy"] is not None]
-        if fine:
-            cell = max(fine, key=lambda cell: cell["accuracy"])
-            found[f"separability/{kind}/{split}"] = cell["accuracy"]
-            found[f"separability/{kind}/{split}/layer"] = cell["layer"]
+    for ending, probes in _tables(record).items():
+        table = ProbeTable(probes)
+        for kind, split in table.panels():
+            last = max(table.unique("epoch"))
+            cells = [cell for (_, epoch), cell in table.cells(kind, split).items() if epoch == last]
+            fine = [cell for cell in cells if cell["accuracy"] is not None]
+            if fine:
+                cell = max(fine, key=lambda cell: cell["accuracy"])
+                found[f"separability{ending}/{kind}/{split}"] = cell["accuracy"]
+                found[f"separability{ending}/{kind}/{split}/layer"] = cell["layer"]
     return found
 
 

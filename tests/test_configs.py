@@ -5,11 +5,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stratoscope import datamodules, models
 from stratoscope.cli import main
+from stratoscope.refusal import parameters
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 OTHERS = ("experiments", "sweep.yaml")  # those are not configs of fit, and have tests of their own
 FILES = sorted(file for file in CONFIGS.rglob("*.yaml") if file.relative_to(CONFIGS).parts[0] not in OTHERS)
+PARTS = [file for file in FILES if file.parent.name in {"model", "data"}]
+# how a network is trained and where data lie is for whoever uses the part
+FREE = {"optimizer", "scheduler", "initialisation", "channels_last", "compile", "interval", "monitor"}
+FREE |= {"root", "download", "batch_size", "seed"}
 OPTION = {"model": "--model", "data": "--data", "trainer": "--trainer"}
 
 
@@ -29,6 +35,36 @@ def test_every_config_is_read(file: Path, capsys: pytest.CaptureFixture[str]) ->
     assert not stop.value.code
     printed = yaml.safe_load(capsys.readouterr().out)
     assert _holds(printed[part] if part in OPTION else printed, written)
+
+
+@pytest.mark.parametrize("file", PARTS, ids=lambda file: file.stem)
+def test_every_part_says_all_that_it_is(file: Path) -> None:
+    """A part replaces another of the same class: what it leaves open would stay as it was there."""
+    part = yaml.safe_load(file.read_text())
+    child = getattr(models if file.parent.name == "model" else datamodules, part["class_path"].rpartition(".")[2])
+    assert set(part["init_args"]) == set(parameters(child)) - FREE
+
+
+@pytest.mark.parametrize(
+    ("words", "part", "found"),
+    [
+        (["--config", "random_label_probes", "--model", "small_alexnet"], "model", {"local_response_norm": True}),
+        (["--config", "random_label_probes", "--data", "cifar10"], "data", {"corruption": None}),
+        (
+            ["--config", "true_label_probes", "--data", "cifar10_crop_and_flip", "--data", "cifar10"],
+            "data",
+            {"crop": 28},
+        ),
+    ],
+)
+def test_a_part_replaces_another(
+    words: list[str], part: str, found: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the config before said of it."""
+    given = [word if word.startswith("--") else str(next(CONFIGS.rglob(f"{word}.yaml"))) for word in words]
+    with pytest.raises(SystemExit):
+        main(["fit", *given, "--print_config"])
+    assert _holds(yaml.safe_load(capsys.readouterr().out)[part]["init_args"], found)
 
 
 def _holds(whole: object, part: object) -> bool:

@@ -19,7 +19,12 @@ MAY_IMPORT = {
     "probes": {"stratoscope.probes"},
     "datamodules": {"stratoscope.datamodules"},
     "models": {"stratoscope.models", "stratoscope.datamodules"},
-    "callbacks": {"stratoscope.callbacks", "stratoscope.probes", "stratoscope.datamodules.set_names"},
+    "callbacks": {
+        "stratoscope.callbacks",
+        "stratoscope.probes",
+        "stratoscope.datamodules.set_names",
+        "stratoscope.models.weights",
+    },
 }
 HEAVY = {"matplotlib", "pandas", "sklearn", "wandb"}
 each_folder = pytest.mark.parametrize("folder", FOLDERS)

@@ -102,8 +102,8 @@ def fit(folder: Path, *callbacks: Callback, epochs: int = 2) -> tuple[dict[str, 
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """The rows of probes.csv."""
-    with (folder / "probes.csv").open(newline="") as text:
+    """The rows of the run that was the last in a folder, as no run overwrites the table of another."""
+    with max(folder.glob("probes*.csv"), key=lambda file: file.stat().st_mtime_ns).open(newline="") as text:
         return list(csv.DictReader(text))
 
 

@@ -146,8 +146,8 @@ def fit(
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """The rows of online_probes.csv."""
-    with (folder / "online_probes.csv").open(newline="") as text:
+    """The rows of the run that was the last in a folder, as no run overwrites the table of another."""
+    with max(folder.glob("online_probes*.csv"), key=lambda file: file.stat().st_mtime_ns).open(newline="") as text:
         return list(csv.DictReader(text))
 
 

@@ -88,11 +88,55 @@ def test_files_that_are_no_checkpoints_are_refused(content: bytes | None) -> Non
     """Missing, empty, or something else."""
     if content is not None:
         Path("odd.ckpt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"Pretrained: (no file odd\.ckpt|odd\.ckpt is no checkpoint, or damaged)"):
+    with pytest.raises(
+        ValueError, match=r"Pretrained: (no file odd\.ckpt|odd\.ckpt (is damaged|must hold tensors only), )"
+    ):
         Pretrained("odd.ckpt").load(MLP(width=4))
     torch.save([1, 2], "list.ckpt")
-    with pytest.raises(ValueError, match=r"list\.ckpt is no checkpoint"):
+    with pytest.raises(ValueError, match=r"list\.ckpt must hold a state dict.*: it is a list$"):
         Pretrained("list.ckpt").load(MLP(width=4))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "backbone.", "model.", "network."])
+@pytest.mark.parametrize("inside", ["state_dict", "model", "model_state_dict", None])
+def test_weights_of_other_trainers_are_found(prefix: str, inside: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    """Under the keys and prefixes of DistributedDataParallel, torch.compile and usual training scripts."""
+    source, target = MLP(depth=2, width=4), MLP(depth=2, width=4)
+    weights = {f"{prefix}{name}": value for name, value in source.network.state_dict().items()}
+    torch.save(weights if inside is None else {inside: weights, "epoch": 3, "args": {"lr": 0.1}}, "theirs.pt")
+    with caplog.at_level("INFO"):
+        Pretrained("theirs.pt", leave=[]).load(target)
+    assert differ(target, source) == set()
+    assert (f"read {prefix}fc1.weight as network.fc1.weight (and 5 more)" in caplog.text) == (prefix != "network.")
+
+
+def test_a_compiled_part_keeps_its_place() -> None:
+    """What torch.compile puts into the middle of names is no hindrance, in either direction."""
+    source, target = MLP(depth=1, width=4), MLP(depth=1, width=4)
+    weights = {f"network._orig_mod.{name}": value for name, value in source.network.state_dict().items()}
+    torch.save(weights, "theirs.pt")
+    Pretrained("theirs.pt", leave=[]).load(target)
+    assert differ(target, source) == set()
+
+
+def test_names_that_two_layers_could_have_are_not_guessed() -> None:
+    """Where both encoder and network hold a layer of the name, a bare name is nobody's."""
+
+    class Two(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.backbone = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+
+    torch.save({"weight": torch.zeros(2, 2), "bias": torch.zeros(2)}, "theirs.pt")
+    with pytest.raises(ValueError, match=r"network\.weight is missing in theirs\.pt, which has weight, bias$"):
+        Pretrained("theirs.pt", leave=[]).load(Two())
+
+
+def test_a_file_without_weights_says_what_it_has() -> None:
+    """The keys that are there."""
+    torch.save({"epoch": 3, "optimizer": {"lr": 0.1}}, "theirs.pt")
+    with pytest.raises(ValueError, match=r"theirs\.pt must hold a state dict.*: its keys are epoch, optimizer$"):
+        Pretrained("theirs.pt").load(MLP(width=4))
 
 
 def test_a_run_is_refused_before_it_begins() -> None:

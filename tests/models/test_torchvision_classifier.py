@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import MultiStepLR
 
-from stratoscope.models.torchvision_classifier import TorchvisionClassifier, torchvision_network
+from stratoscope.models.torchvision_classifier import TorchvisionClassifier, load_what_fits, torchvision_network
 from stratoscope.probes import find_taps, select_taps
 
 # the smallest network of each family whose stem is adapted
@@ -161,17 +161,49 @@ def test_pretrained_weights_come_from_the_cache_only(tmp_path: Path, monkeypatch
 def test_bad_files_of_weights_are_refused(tmp_path: Path) -> None:
     """A missing file, a file with code, one with other things and one of another network each have a message."""
     bad = {"code": print, "number": 3, "checkpoint": {"state_dict": {}}, "other": {"fc1.weight": torch.zeros(2)}}
+    (tmp_path / "junk").write_bytes(b"junk" * 100)
     for name, content in bad.items():
         torch.save(content, tmp_path / name)
     for name, message in (
         ("missing", "missing is not there"),
         ("code", "must hold tensors only"),
+        ("junk", "junk is damaged, or not written by torch.save"),
         ("number", "must hold a state dict"),
-        ("checkpoint", "must hold a state dict"),
-        ("other", "no tensor of .* fits"),
+        ("checkpoint", "must hold a state dict.*its keys are state_dict$"),
+        ("other", r"no tensor of .* fits.*its names are fc1\.weight, the network's conv1\.0\.weight"),
     ):
         with pytest.raises(ValueError, match=message):
             torchvision_network("shufflenet_v2_x0_5", weights_file=str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "layer"),
+    [
+        ("wide_resnet50_2", "resnet18", r"layer1\.0\.conv1\.weight is \(128, 64, 1, 1\) there, \(64, 64, 3, 3\) here"),
+        ("resnet18", "resnet34", r"layer1\.2\.conv1\.weight is missing there, \(64, 64, 3, 3\) here"),
+        ("mobilenet_v2", "mobilenet_v3_small", r"features\.\d"),
+    ],
+)
+def test_the_file_of_another_network_is_refused(theirs: str, ours: str, layer: str, tmp_path: Path) -> None:
+    """Whatever fits of it by chance, such as statistics of batch normalisation; nothing is loaded."""
+    with torch.device("meta"):
+        names = {name: tuple(value.shape) for name, value in torchvision_network(theirs).state_dict().items()}
+    file = tmp_path / "weights.pt"
+    torch.save({name: torch.zeros(()).expand(shape) for name, shape in names.items()}, file)
+    network = torchvision_network(ours)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(ValueError, match=f"weights.pt is of another network: .*{layer}.*nothing is loaded"):
+        load_what_fits(network, str(file))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_weights_of_a_parallel_and_compiled_network_are_read(tmp_path: Path) -> None:
+    """From a checkpoint of a training script, with the prefixes of DistributedDataParallel and torch.compile."""
+    source = torchvision_network("shufflenet_v2_x0_5")
+    weights = {f"module._orig_mod.{name}": value for name, value in source.state_dict().items()}
+    torch.save({"model": weights, "epoch": 90}, tmp_path / "weights.pt")
+    network = torchvision_network("shufflenet_v2_x0_5", weights_file=str(tmp_path / "weights.pt"))
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in source.state_dict().items())
 
 
 def test_an_initialisation_does_not_overwrite_loaded_weights() -> None:

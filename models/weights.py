@@ -1,0 +1,106 @@
+"""Weights in files of others: where they are in what the file holds, and what they are called there."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# where trainers put the weights beside the rest of a checkpoint
+INSIDE = ("state_dict", "model_state_dict", "model")
+# what DistributedDataParallel, torch.compile and those who wrap a network put before the names of its layers
+PREFIX = re.compile(r"^(?:(?:module|_orig_mod|backbone|model|network)\.)+")
+COMPILED = re.compile(r"\b_orig_mod\.")
+DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # torchvision's files have norm.1 for norm1
+
+
+def read_weights(file: str | Path, own: Collection[str], content: bytes | None = None) -> tuple[dict[str, Tensor], str]:
+    """Read the weights of a network from a local file, without running code from it.
+
+    Args:
+        file: A file of `torch.save`, or of safetensors (by its ending .safetensors): a state dict, or a checkpoint that
+            has one under state_dict, model_state_dict or model.
+        own: The names of the network's own tensors.
+        content: What the file holds, if it has been read already.
+
+    Returns:
+        Tensors by name, on the CPU, under the network's own names wherever they differ by a prefix such as module.
+        only; and a line that says so, empty if all names are as they were.
+
+    Raises:
+        ValueError: If the file is not there or holds something else; its message begins with the file.
+    """
+    path = Path(file).expanduser()
+    if content is None and not path.is_file():
+        raise ValueError(f"{file} is not there: it must be the file of a state dict")
+    if path.suffix == ".safetensors":
+        found: Any = import_module("safetensors.torch").load_file(path)  # comes with timm
+    else:
+        try:
+            found = torch.load(path if content is None else BytesIO(content), map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            raise ValueError(f"{file} must hold tensors only, and be written by torch.save") from error
+        except Exception as error:  # torch raises what its parsers happen to raise
+            raise ValueError(f"{file} is damaged, or not written by torch.save") from error
+    return under_own_names(_state_dict(found, str(file)), own)
+
+
+def _state_dict(found: Any, file: str) -> dict[str, Tensor]:
+    """The state dict in what a file holds.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if isinstance(found, Mapping):
+        if found and all(isinstance(part, Tensor) for part in found.values()):
+            return dict(found)
+        for key in INSIDE:
+            if isinstance(inner := found.get(key), Mapping) and any(
+                isinstance(part, Tensor) for part in inner.values()
+            ):
+                return {name: part for name, part in inner.items() if isinstance(part, Tensor)}
+        there = f"its keys are {shown(map(str, found))}" if found else "it is empty"
+    else:
+        there = f"it is a {type(found).__name__}"
+    raise ValueError(
+        f"{file} must hold a state dict, which maps names to tensors, or one under {', '.join(INSIDE)}: {there}"
+    )
+
+
+def under_own_names(state: Mapping[str, Tensor], own: Collection[str]) -> tuple[dict[str, Tensor], str]:
+    """Rename tensors to the network's own names where only a prefix differs.
+
+    Args:
+        state: Tensors by name.
+        own: The names of the network's own tensors.
+
+    Returns:
+        Tensors by name; and a line that says what was renamed, empty if nothing was.
+    """
+    places: dict[str, list[str]] = {}
+    for name in own:
+        places.setdefault(_plain(name), []).append(name)
+    there = [_plain(name) for name in state]
+    renamed: dict[str, str] = {}
+    for name, plain in zip(state, there, strict=True):
+        candidates = places.get(plain, [])
+        if name not in own and len(candidates) == 1 and there.count(plain) == 1:
+            renamed[name] = candidates[0]
+    line = ", ".join(f"{name} as {renamed[name]}" for name in list(renamed)[:1])
+    more = f" (and {len(renamed) - 1} more)" if len(renamed) > 1 else ""
+    return {renamed.get(name, name): tensor for name, tensor in state.items()}, f"read {line}{more}" if renamed else ""
+
+
+def shown(names: Iterable[str], most: int = 5) -> str:
+    """The first of some names."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f", ... ({len(listed)})" if len(listed) > most else "")
+
+
+def _plain(name: str) -> str:
+    return PREFIX.sub("", DENSENET.sub(r"\1\2", COMPILED.sub("", name)))

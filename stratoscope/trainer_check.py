@@ -1,0 +1,186 @@
+"""What a trainer is asked for that a run cannot keep: refused before anything is written."""
+
+from collections.abc import Iterator, Sequence
+from math import ceil, inf
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    EarlyStopping,
+    LearningRateFinder,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+
+from stratoscope.callbacks import HumanUncertainty, LinearProbes, OnlineProbes
+from stratoscope.datamodules import ImageDataModule
+from stratoscope.models import Classifier
+from stratoscope.refusal import Refused
+from stratoscope.refused import nearest
+
+Probes = LinearProbes | OnlineProbes
+FINDERS = {BatchSizeFinder: "--data.batch_size", LearningRateFinder: "--model.optimizer.lr"}
+
+
+def check_trainer(trainer: Trainer) -> None:
+    """Refuse strategies whose processes give nothing back, and callbacks that change the config under way.
+
+    Args:
+        trainer: Built and not started.
+
+    Raises:
+        Refused: If there is one.
+    """
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise Refused(
+            "--trainer.strategy: ddp_notebook, ddp_fork and ddp_spawn are for notebooks and keep what a run leaves in "
+            "processes of their own; on the command line use --trainer.strategy ddp"
+        )
+    for callback in _callbacks(trainer):
+        for kind, option in FINDERS.items():
+            if isinstance(callback, kind):
+                raise Refused(
+                    f"--trainer.callbacks: {kind.__name__} changes what config.yaml says once the run has begun; find "
+                    f"the value first, with Lightning's Tuner in Python, and give it as {option}"
+                )
+
+
+def check_names(callbacks: Sequence[Callback]) -> None:
+    """Refuse probe callbacks that would have the same files and metrics.
+
+    Args:
+        callbacks: Of a trainer to be built.
+
+    Raises:
+        Refused: If there are such.
+    """
+    probes = [callback for callback in callbacks if isinstance(callback, LinearProbes | OnlineProbes)]
+    for number, callback in enumerate(probes):
+        if any(type(other) is type(callback) and other.name == callback.name for other in probes[:number]):
+            kind, named = type(callback).__name__, f"of the name {callback.name}" if callback.name else "without a name"
+            raise Refused(f"--trainer.callbacks: two {kind} {named}: give each a --trainer.callbacks.name of its own")
+
+
+def check_schedule(trainer: Trainer, optimizers: Any, batches: int) -> list[str]:
+    """Compare the length of a OneCycleLR with the number of times it will be stepped.
+
+    Args:
+        trainer: The trainer.
+        optimizers: What a Classifier's `configure_optimizers` gives.
+        batches: Training batches of an epoch.
+
+    Returns:
+        A line to say if the run ends before the schedule.
+
+    Raises:
+        Refused: If the schedule ends before the run.
+    """
+    schedule, interval = (optimizers["lr_scheduler"][key] for key in ("scheduler", "interval"))
+    if not isinstance(schedule, OneCycleLR):
+        return []
+    per_epoch = ceil(batches / trainer.accumulate_grad_batches)
+    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else inf
+    steps = min(epochs * per_epoch, trainer.max_steps if trainer.max_steps > 0 else inf)
+    times = steps if interval == "step" else min(epochs, steps / per_epoch)
+    length, run = f"{schedule.total_steps} {interval}s", f"{times:.0f} {interval}s" if times < inf else "no end"
+    if schedule.total_steps < times:
+        wanted = f"give --model.scheduler.total_steps {times:.0f}" if times < inf else "give --trainer.max_epochs"
+        raise Refused(f"--model.scheduler: OneCycleLR ends after {length}, the run has {run}: {wanted}")
+    if schedule.total_steps > times:
+        return [f"OneCycleLR is made for {length}, the run has {run}: its learning rate will not come down"]
+    return []
+
+
+def check_monitors(
+    trainer: Trainer, module: LightningModule, data: ImageDataModule, layers: dict[Probes, list[str]]
+) -> None:
+    """Look for what callbacks and schedule watch among the metrics that there will be.
+
+    Nothing is known of the metrics of other people's modules and callbacks; those of probes are known anyway.
+
+    Args:
+        trainer: The trainer.
+        module: The network.
+        data: The data, set up.
+        layers: The layers that each probe callback reads.
+
+    Raises:
+        Refused: If a metric does not exist, or not yet when it is looked at first.
+    """
+    probed = {name: probe for probe, taps in layers.items() for name in _probe_metrics(probe, taps, data)}
+    known = [*_metrics(data), *probed]
+    own = _ours(module) and all(_ours(callback) for callback in _callbacks(trainer))
+    for watcher, metric, at_epoch_end in _watched(trainer, module):
+        if metric not in known and (own or metric.startswith(("probe/", "online_probe/"))):
+            near = nearest(metric, known)
+            raise Refused(f"{watcher}: no metric {metric}{near or f'; there are {_some(known)}'}")
+        probe = probed.get(metric)
+        if probe is not None and not _in_time(probe, at_epoch_end):
+            raise Refused(f"{watcher} looks at {metric} before it is measured first; {_advice(probe, at_epoch_end)}")
+
+
+def _callbacks(trainer: Trainer) -> list[Callback]:
+    return trainer.callbacks  # type: ignore[attr-defined, no-any-return]
+
+
+def _ours(part: object) -> bool:
+    """Whether all that a part logs is known: stratoscope's and Lightning's are."""
+    return type(part).__module__.startswith(("stratoscope.", "lightning.")) and not isinstance(
+        part, (HumanUncertainty, LearningRateMonitor)
+    )
+
+
+def _watched(trainer: Trainer, module: LightningModule) -> Iterator[tuple[str, str, bool]]:
+    """Who watches a metric, its name, and whether it is looked at when the probes of the epoch are there."""
+    by_default = trainer.val_check_interval == 1.0 and trainer.check_val_every_n_epoch == 1  # type: ignore[attr-defined]
+    for callback in _callbacks(trainer):
+        if isinstance(callback, EarlyStopping | ModelCheckpoint) and callback.monitor is not None:
+            chosen = getattr(callback, "_check_on_train_epoch_end", getattr(callback, "_save_on_train_epoch_end", None))
+            at_epoch_end = by_default if chosen is None else bool(chosen)
+            yield f"--trainer.callbacks: {type(callback).__name__}", callback.monitor, at_epoch_end
+    if isinstance(module, Classifier):
+        schedule: Any = module.configure_optimizers()
+        if isinstance(schedule["lr_scheduler"]["scheduler"], ReduceLROnPlateau):
+            yield "--model.scheduler: ReduceLROnPlateau", schedule["lr_scheduler"]["monitor"], True
+
+
+def _metrics(data: ImageDataModule) -> Iterator[str]:
+    """Names of what a Classifier logs."""
+    for split, part in data.sets.items():
+        corrupted = part.data.given_label != part.data.true_label
+        names = ["loss", "accuracy"]
+        if bool(corrupted.any()):
+            names += [] if bool(corrupted.all()) else ["accuracy_untouched"]
+            names += ["accuracy_corrupted", "accuracy_true"]
+        yield from (f"{split}/{name}" for name in names)
+
+
+def _probe_metrics(probe: Probes, taps: list[str], data: ImageDataModule) -> Iterator[str]:
+    """Names of the accuracies of probes."""
+    train = data.sets["train"].data
+    kinds = ["true_label", *(["given_label"] if bool((train.given_label != train.true_label).any()) else [])]
+    splits = list(data.sets)
+    if isinstance(probe, LinearProbes):
+        kinds += ["control_label"] if "control" in probe.measures else []
+        splits += ["held_out"] if probe.choice.held_out else []
+    for tap in taps:
+        yield from (probe.metric(kind, split, tap) for kind in kinds for split in splits)
+
+
+def _in_time(probe: Probes, at_epoch_end: bool) -> bool:
+    if isinstance(probe, LinearProbes):
+        return probe.due(0) or (at_epoch_end and probe.due(1))
+    return at_epoch_end
+
+
+def _advice(probe: Probes, at_epoch_end: bool) -> str:
+    if isinstance(probe, LinearProbes):
+        return f"add 0, the network at initialisation, to the epochs {probe.epochs} of LinearProbes"
+    return "let it look at the end of the training epoch"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
