@@ -97,7 +97,8 @@ class ExactResume(Callback):
 
 def _plateau_steps_to_come(trainer: Trainer) -> dict[int, str]:
     """Schedules that take a step when the hooks at the end of an epoch are through, and the metrics they watch."""
-    epochs, loop = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    loop = trainer.fit_loop.epoch_loop
     if epochs.processed == epochs.completed or not loop._num_ready_batches_reached():
         return {}  # no epoch has just ended
     return {

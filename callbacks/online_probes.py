@@ -65,6 +65,9 @@ class OnlineProbes(Callback):
     whenever they are validated; the last time in an epoch counts. Batches for which a layer is not finite teach its
     probes nothing, and its rows of that epoch say so in `failed`, in place of results.
 
+    With weight averaging (EMAWeightAveraging) the training set is scored on the weights that train, and validation sets
+    on the averages, which are what is validated then.
+
     Args:
         taps: Layers to probe: 'natural' (the points the network names itself, else all), 'all', names as in
             `named_modules()`, globs such as '*.relu*', or a list of these.

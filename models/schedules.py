@@ -46,7 +46,10 @@ def when_stepped(
         raise ValueError(f"monitor {monitor} is for the schedule ReduceLROnPlateau, not for {kind}: leave it out")
     if plateau and interval == "step":
         raise ValueError(f"interval step is not for {kind}, whose metric is that of an epoch: leave it out")
-    found = {"scheduler": scheduler, "interval": interval or ("step" if isinstance(scheduler, PER_STEP) else "epoch")}
+    found: dict[str, Any] = {
+        "scheduler": scheduler,
+        "interval": interval or ("step" if isinstance(scheduler, PER_STEP) else "epoch"),
+    }
     if plateau:
         found["monitor"] = monitor or getattr(scheduler, "monitor", None) or "train/loss"
     return found

@@ -378,7 +378,7 @@ class Command(LightningCLI):
     def _say_metrics(self) -> None:
         by_set: dict[str, list[str]] = {}
         for name, value in self.trainer.callback_metrics.items():
-            if "/" in name:
+            if "/" in name and not name.startswith("probe/"):  # those are in a table
                 part, metric = name.rsplit("/", 1)
                 by_set.setdefault(part, []).append(f"{metric} {float(value):.4f}")
         for part, metrics in by_set.items():

@@ -37,6 +37,6 @@ class FinishedEpochs(Callback):
 
     def _tell(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
-            self.log("epoch", float(self.stored))
+            module.log("epoch", float(self.stored))
         elif not isinstance(module, Classifier):
-            self.log_dict({"epoch": float(trainer.current_epoch + 1), "step": float(trainer.global_step)})
+            module.log_dict({"epoch": float(trainer.current_epoch + 1), "step": float(trainer.global_step)})

@@ -123,7 +123,8 @@ def check_monitors(
 
 
 def _callbacks(trainer: Trainer) -> list[Callback]:
-    return trainer.callbacks  # type: ignore[attr-defined, no-any-return]
+    found: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return found
 
 
 def _ours(part: object) -> bool:
@@ -135,7 +136,7 @@ def _ours(part: object) -> bool:
 
 def _watched(trainer: Trainer, module: LightningModule) -> Iterator[tuple[str, str, bool]]:
     """Who watches a metric, its name, and whether it is looked at when the probes of the epoch are there."""
-    by_default = trainer.val_check_interval == 1.0 and trainer.check_val_every_n_epoch == 1  # type: ignore[attr-defined]
+    by_default = trainer.val_check_interval == 1.0 and trainer.check_val_every_n_epoch == 1
     for callback in _callbacks(trainer):
         if isinstance(callback, EarlyStopping | ModelCheckpoint) and callback.monitor is not None:
             chosen = getattr(callback, "_check_on_train_epoch_end", getattr(callback, "_save_on_train_epoch_end", None))

@@ -49,7 +49,7 @@ from stratoscope.models import MLP
 # Lightning's advice on sizes, loggers, loaders and folders of this rehearsal
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning"),
-    pytest.mark.filterwarnings("ignore:.*(Swapping scheduler|limit_|overfit|Checkpoint directory|fit_loop|anomaly)"),
+    pytest.mark.filterwarnings("ignore:.*(Swapping scheduler|overfit|params to be frozen|anomaly)"),
 ]
 SMALL = (
     "--model MLP --model.width 4 --model.inputs 768 --data Shapes --data.size 16 --data.train_size 60 "
@@ -126,7 +126,7 @@ def trained(folder: Path, network: Any, probes: list[Callback], **options: Any) 
     schedule = {name: options.pop(name) for name in ("schedule", "monitor") if name in options}
     module, data = network(**schedule)
     callbacks = options.pop("callbacks", list)()
-    quiet = {"enable_progress_bar": any("ProgressBar" in type(one).__name__ for one in callbacks)}
+    quiet: dict[str, Any] = {"enable_progress_bar": any("ProgressBar" in type(one).__name__ for one in callbacks)}
     quiet |= {"enable_model_summary": False, "enable_checkpointing": False, "max_epochs": 2, "log_every_n_steps": 1}
     logger: Any = CSVLogger(folder)
     run = Trainer(
@@ -186,7 +186,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "max_time": {"max_time": "00:01:00:00"},
     "max_steps": {"max_steps": 8, "max_epochs": -1},
     "overfit_batches": {"overfit_batches": 2},
-    "overfit_batches, a share": {"overfit_batches": 0.5},
     "limit_train_batches": {"limit_train_batches": 3},
     "limit_train_batches, a share": {"limit_train_batches": 0.5},
     "limit_val_batches": {"limit_val_batches": 1},
@@ -205,6 +204,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 # what Lightning asks a module to have
 THEIRS: dict[str, dict[str, Any]] = {
+    "overfit_batches, a share": {"overfit_batches": 0.5},
     "BackboneFinetuning": {"callbacks": lambda: [BackboneFinetuning(unfreeze_backbone_at_epoch=1)]},
     "LearningRateFinder": {"callbacks": lambda: [LearningRateFinder(num_training_steps=5)]},
     "BatchSizeFinder": {"callbacks": lambda: [BatchSizeFinder(steps_per_trial=1, init_val=4, max_trials=2)]},

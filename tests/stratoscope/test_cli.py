@@ -481,6 +481,28 @@ def test_a_checkpoint_of_a_newer_release_is_refused(capsys: pytest.CaptureFixtur
     assert "newer.ckpt is of a newer stratoscope (format 2; this one reads 1): update" in capsys.readouterr().err
 
 
+def test_checkpoints_of_other_trainers_are_refused_with_what_they_have(capsys: pytest.CaptureFixture[str]) -> None:
+    """A prefix before all names, a checkpoint of another kind, a bare state dict: the names that are there."""
+    weights = build(f"{FIT} --run built".split()).model.state_dict()
+    prefixed = {f"module.{name}": value for name, value in weights.items()}
+    for content, parts in (
+        (
+            {"state_dict": prefixed},
+            ["module.network.fc1.weight is (8, 2352) there, missing here", "only a prefix differs"],
+        ),
+        ({"model": weights, "epoch": 3}, ["it has no state_dict, its keys are model, epoch", "callbacks Pretrained"]),
+        (weights, ["its keys are network.fc1.weight, network.fc1.bias, network.logits.weight, network.logits.bias"]),
+        ([1], ["it has no state_dict, it holds no mapping"]),
+    ):
+        torch.save(content, "theirs.ckpt")
+        with pytest.raises(SystemExit) as stop:
+            main([*FIT.replace("fit", "validate", 1).split(), "--ckpt_path", "theirs.ckpt"])
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert all(part in error for part in parts), error
+        assert not Path("runs").exists()
+
+
 def test_names_of_runs_sort_by_time() -> None:
     """In UTC, which has no hour twice; two of the same second differ."""
     before = datetime.now(UTC)
