@@ -190,8 +190,9 @@ class LinearProbes(Callback):
         self._compared, self._put_back = False, True
         if trainer.global_step == 0:
             self._forget()
-            if self.due(0):
-                self.probe(trainer, pl_module, 0)
+        self.files.find(folder(trainer))  # now, so that every checkpoint knows them
+        if trainer.global_step == 0 and self.due(0):
+            self.probe(trainer, pl_module, 0)
         elif self.table.rows:  # a run that goes on: what was known when it was interrupted
             trainer.callback_metrics.update(self._watched(self.table.unique("epoch")[-1]))
 

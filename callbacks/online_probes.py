@@ -167,7 +167,8 @@ class OnlineProbes(Callback):
         if trainer.global_step == 0:
             self._forget()
             self.files.forget()
-        elif self.table.rows:  # a run that goes on
+        self.files.find(folder(trainer))  # now, so that every checkpoint knows them
+        if self.table.rows:  # a run that goes on
             trainer.callback_metrics.update(self._watched(self.table.unique("epoch")[-1]))
         self.probes = {layer: OnlineProbe(**_on(pl_module.device, vars(one))) for layer, one in self.probes.items()}
         self.tally = _on(pl_module.device, self.tally)
@@ -241,11 +242,9 @@ class OnlineProbes(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print and draw the table of the whole run."""
         self._leave()
-        to = folder(trainer)
         if trainer.is_global_zero and self.table.rows:
             Console().print("\nOnline probes, trained beside the network and not to the optimum (~)", highlight=False)
             self.table.print()
-            self.files.find(to)
             draw_separability(self.table, self.files.path("online_probes.png"))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -363,12 +362,11 @@ class OnlineProbes(Callback):
         reduced = {layer: how.reduced(self.probes[layer].width, features[layer]) for layer, how in self.reduce.items()}
         self.table.put(self.epoch, self._results(), reduced)
         self.tally = {}
-        to, rows = folder(trainer), [row for row in self.table.rows if row["epoch"] == self.epoch]
+        rows = [row for row in self.table.rows if row["epoch"] == self.epoch]
         rank_zero_info(f"online probes, epoch {self.epoch}: {_summary(rows)}")
         trainer.callback_metrics.update(self._watched(self.epoch))
         if not trainer.is_global_zero:
             return
-        self.files.find(to)
         with replacing(self.files.path("online_probes.csv")) as part, part.open("w", newline="") as text:
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(COLUMNS)

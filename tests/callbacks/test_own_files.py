@@ -107,9 +107,10 @@ def test_validation_after_training_leaves_the_table_of_the_training(tmp_path: Pa
     assert (tmp_path / "probes-2.csv").is_file()
 
 
-def test_another_name_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_another_name_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In one line, with both files."""
     (tmp_path / "probes.csv").write_text("somebody's")
-    trainer(tmp_path, LinearProbes("layer", epochs=[0]), 1).fit(Somebody(), loader(), loader())
-    assert f"{tmp_path}/probes.csv is of another run: this one writes probes-2.csv" in capfd.readouterr().err
+    with caplog.at_level("INFO"):
+        trainer(tmp_path, LinearProbes("layer", epochs=[0]), 1).fit(Somebody(), loader(), loader())
+    assert f"{tmp_path}/probes.csv is of another run: this one writes probes-2.csv" in caplog.text
     assert (tmp_path / "probes.csv").read_text() == "somebody's"

@@ -66,7 +66,7 @@ def filed(file: Path) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers|ignore:.*logging interval")
+@pytest.mark.filterwarnings("ignore:.*(does not have many workers|logging interval)")
 def test_metrics_of_other_peoples_modules_are_filed_with_the_probes_of_the_same_weights(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
