@@ -10,7 +10,9 @@ an epoch says how many of them are done. Lightning would read that back only in 
 only after the checkpoint is written.
 
 *What callbacks and ReduceLROnPlateau watch*: the last values, and the step of that schedule after a finished epoch,
-which Lightning takes only after the checkpoint is written.
+which Lightning takes only after the checkpoint is written, and leaves out after an epoch in which the run went on.
+
+*What callbacks set up when an epoch begins*, which Lightning leaves out when the run goes on within the epoch.
 """
 
 import hashlib
@@ -22,8 +24,11 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
 from lightning.pytorch.utilities import CombinedLoader
 from torchmetrics import Metric
+
+SET_UP_AGAIN = (GradientAccumulationScheduler, StochasticWeightAveraging)  # without harm, in the middle of an epoch
 
 
 class ExactResume(Callback):
@@ -40,6 +45,7 @@ class ExactResume(Callback):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self._state: dict[str, Any] = {}
+        self._owed: dict[int, str] = {}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed the generators of torch (on all devices), NumPy and Python."""
@@ -48,6 +54,16 @@ class ExactResume(Callback):
         torch.manual_seed(int.from_bytes(words, "little", signed=True))
         random.seed(words)
         np.random.seed(int.from_bytes(words[:4], "little"))
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let ReduceLROnPlateau take the step that Lightning has left out."""
+        owed, self._owed = self._owed, {}
+        _take_plateau_steps(trainer, owed)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note whether Lightning will leave it out."""
+        if trainer.fit_loop.restarting:
+            self._owed = _plateau_steps_to_come(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the place in the epoch and the metrics so far."""
@@ -85,14 +101,33 @@ class ExactResume(Callback):
                     setattr(metric, part, value.to(pl_module.device))
                 metric._update_count = 1
         trainer.callback_metrics.update(state.get("watched", {}))
-        for number, metric in state.get("plateau", {}).items():
-            pl_module.lr_scheduler_step(trainer.lr_scheduler_configs[number].scheduler, state["watched"][metric])
+        _take_plateau_steps(trainer, state.get("plateau", {}))
+        if state.get("loaders"):
+            _begin_epoch_again(trainer, pl_module)
         own = Path(str(trainer.ckpt_path)).resolve().is_relative_to(Path(trainer.default_root_dir).resolve())
         if own and (logged := state.get("logged")):  # of another run they are no business of this one
             step = int(logged.pop("step", trainer.global_step))
             for logger in trainer.loggers:
                 if complete := getattr(logger, "complete", None):  # our table has it
                     complete(logged, step)
+
+
+def _begin_epoch_again(trainer: Trainer, module: LightningModule) -> None:
+    """Have set up what is not in checkpoints; the learning rates are, and stay."""
+    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    rates = [group["lr"] for group in groups]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, SET_UP_AGAIN):
+            callback.on_train_epoch_start(trainer, module)
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def _take_plateau_steps(trainer: Trainer, steps: dict[int, str]) -> None:
+    for number, metric in steps.items():
+        if metric in trainer.callback_metrics:
+            schedule: Any = trainer.lr_scheduler_configs[number].scheduler
+            trainer.lightning_module.lr_scheduler_step(schedule, trainer.callback_metrics[metric])
 
 
 def _plateau_steps_to_come(trainer: Trainer) -> dict[int, str]:
@@ -107,7 +142,6 @@ def _plateau_steps_to_come(trainer: Trainer) -> dict[int, str]:
         if config.reduce_on_plateau
         and config.interval == "epoch"
         and (trainer.current_epoch + 1) % config.frequency == 0
-        and config.monitor in trainer.callback_metrics
     }
 
 

@@ -256,8 +256,8 @@ class OnlineProbes(Callback):
         probes = {layer: dict(vars(probe)) for layer, probe in self.probes.items()}
         layouts = {layer: dict(vars(how.layout)) for layer, how in self.reduce.items()}
         found = {"rows": self.table.rows, "kinds": self.kinds, "probes": probes, "tally": self.tally}
-        return {**found, "layouts": layouts, "epoch": self.epoch, "settings": self._settings()}
-        return {**found, "epoch": self.epoch, "settings": self._settings(), "files": self.files.state_dict()}
+        found |= {"layouts": layouts, "epoch": self.epoch, "files": self.files.state_dict()}
+        return {**found, "settings": self._settings()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from an earlier state; results of other settings do not belong into this table."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, StochasticWeightAveraging
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities import CombinedLoader
 from torch import nn
@@ -135,6 +135,12 @@ class LastCheckpoint(ModelCheckpoint):
             if all(hasattr(loader, "state_dict") for loader in CombinedLoader(trainer.train_dataloader).flattened):
                 self._save_checkpoint(trainer, str(Path(str(self.dirpath)) / "last.ckpt"))
             raise Interrupted(number)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the averages that StochasticWeightAveraging has put into the network just now."""
+        super().on_train_end(trainer, pl_module)
+        if any(isinstance(callback, StochasticWeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            self._save_checkpoint(trainer, str(Path(str(self.dirpath)) / "last.ckpt"))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End the run if it was asked to while the last epoch ended.

@@ -314,16 +314,19 @@ class Interrupting(Callback):
     """Asks the run to end, as a scheduler does, in a step."""
 
     def __init__(self, step: int) -> None:
-        self.step = step
+        self.step, self.sent = step, False
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Send the signal."""
-        if trainer.global_step == self.step:
+        if trainer.global_step == self.step and not self.sent:
+            self.sent = True
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 CONTINUED = {
     "EMAWeightAveraging": "--trainer.callbacks+ EMAWeightAveraging",
+    "GradientAccumulationScheduler": "--trainer.callbacks+ GradientAccumulationScheduler "
+    '--trainer.callbacks.scheduling {"0":1,"1":2}',
     "StochasticWeightAveraging": "--trainer.callbacks+ StochasticWeightAveraging --trainer.callbacks.swa_lrs 0.01 "
     "--trainer.callbacks.swa_epoch_start 2",
     "EarlyStopping": f"{STOPS} {ACCURACY} --trainer.callbacks.mode max --trainer.callbacks.patience 1 "
@@ -341,8 +344,14 @@ CONTINUED = {
 
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.filterwarnings("ignore:.*Unable to serialize")
-@pytest.mark.parametrize("step", [8, 12])  # in the middle of an epoch, and in the last step of one
-@pytest.mark.parametrize("name", CONTINUED)
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        *((name, 8) for name in CONTINUED),  # in the middle of an epoch
+        *((name, 12) for name in ("StochasticWeightAveraging", "ReduceLROnPlateau")),  # in its last step
+        ("ReduceLROnPlateau", 3),  # in the first epoch, so that two more follow
+    ],
+)
 def test_an_interrupted_run_goes_on_exactly(name: str, step: int) -> None:
     """Weights, optimiser, schedule and every file are those of the uninterrupted run."""
     line = [*FIT.split(), *CONTINUED[name].split()]
