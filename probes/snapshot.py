@@ -121,8 +121,6 @@ def reachable(module: nn.Module, depth: int = DEPTH, most: int = MOST) -> Iterat
 
 def _counts(held: Any) -> bool:
     """Whether it is something that may change and is the network's."""
-    if isinstance(held, nn.Module) and any(map(nn.parameter.is_lazy, [*held.parameters(False), *held.buffers(False)])):
-        return False  # it is made by its first run, and another one after it
     if isinstance(held, (Tensor, nn.Module, np.ndarray, dict, list, tuple, set, deque, GeneratorType)):
         return not (isinstance(held, Tensor) and (held.is_meta or nn.parameter.is_lazy(held)))  # they have no values
     if isinstance(held, type):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
@@ -344,10 +345,37 @@ def test_training_with_and_without_looking_is_the_same(name: str) -> None:
     assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
 
 
-def test_a_lazy_module_is_made_by_the_first_look() -> None:
-    """One that learns its shape from its first input has it after, and goes on to work."""
-    network = nn.Sequential(nn.LazyLinear(3), nn.ReLU())
+def test_a_lazy_network_is_refused() -> None:
+    """Its first pass draws its weights: that is not to be the one that looks. Once made it is like any other."""
+    layer = nn.LazyLinear(3)
+    network = nn.Sequential(nn.ReLU(), layer, nn.LazyBatchNorm1d())
+    with pytest.raises(ValueError, match=r"^Sequential's 1 \(LazyLinear\) has no weights .*run the network on a batch"):
+        with frozen(network):
+            network(torch.randn(2, 5))
+    assert nn.parameter.is_lazy(layer.weight)
+    network(torch.randn(2, 5))
     with frozen(network):
         network(torch.randn(2, 5))
-    assert network(torch.randn(2, 5)).shape == (2, 3)
-    assert type(network[0]) is nn.Linear
+
+
+class Logs(LightningModule):
+    """Logs in its forward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input."""
+        self.log("mean", x.mean(), on_step=True)
+        self.log_dict({"most": x.max()})
+        return x
+
+
+def test_what_a_network_logs_while_it_is_looked_at_is_not_logged() -> None:
+    """Also of one inside another; after the block both log as before."""
+    network = nn.Sequential(Logs(), Logs())
+    said: list[str] = []
+    vars(network[1])["log"] = lambda name, *_, **__: said.append(name)
+    with frozen(network):
+        network(torch.ones(2))
+    assert said == []
+    assert "log" not in vars(network[0])
+    network[1](torch.ones(2))
+    assert said == ["mean", "most"]
