@@ -1,7 +1,8 @@
 """Features of every chosen layer on every set: read in one pass over the data, handed out one layer at a time."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,17 @@ from torch import Tensor
 
 from stratoscope.callbacks.probed_sets import GIVEN, TRUE, ProbedSet, labelled_batch
 from stratoscope.callbacks.progress import tracked
-from stratoscope.probes import LabelledFeatures, LayerReduction, Shard, read_features, room
+from stratoscope.probes import (
+    Call,
+    LabelledBatch,
+    LabelledFeatures,
+    LayerReduction,
+    Shard,
+    logits_of,
+    read_features,
+    room,
+)
+from stratoscope.probes.batches import BatchReading
 
 LOGITS = "#logits"  # no tap is called so
 
@@ -21,6 +32,8 @@ class LayerFeatures:
     Args:
         trainer: Whose precision, device and progress bar are used.
         module: The network, frozen.
+        call: How it is run on a batch.
+        reading: What batches consist of, see `read_batch`.
         reduce: By layer, what is made of its activations.
         sets: What to read, by name.
         shard: This process's share of the samples.
@@ -37,6 +50,8 @@ class LayerFeatures:
         self,
         trainer: Trainer,
         module: LightningModule,
+        call: Call,
+        reading: BatchReading | None,
         reduce: Mapping[str, LayerReduction],
         sets: dict[str, ProbedSet],
         shard: Shard,
@@ -49,39 +64,68 @@ class LayerFeatures:
         self.counts = {split: len(part.indices) for split, part in sets.items()}
         self.labels: dict[str, dict[str, Tensor]] = {}
         self.rows: dict[str, dict[str, Tensor]] = {}  # by set, then layer
-        answers: list[Any] = []  # of the network to the last batch
-
-        def answer(image: Tensor) -> None:
-            answers.append(module(image))
-
+        own: dict[str, dict[str, Tensor]] = {}
         began = time.monotonic()
-        for split, part in sets.items():
-            mine = shard.blocks(part.indices)
-            size = sum(map(len, mine))
-            rows: dict[str, Tensor] = {}
-            done = 0
-            # a process without a sample of its own reads one, to know the shapes
-            for batch in tracked(trainer, part.blocks(mine or [part.indices[:1]]), f"reading {split} features"):
-                fields = labelled_batch(trainer, batch, part.place)
-                wanted = {layer: how for layer, how in reduce.items() if layer not in self.missing}
-                found = read_features(module, answer, fields.rows, wanted, self.missing)
-                found |= {TRUE: fields.true_label, GIVEN: fields.given_label}
-                if isinstance(said := answers.pop(), Tensor) and said.ndim == 2:
-                    found[LOGITS] = said.float()
-                for name, new in found.items():
-                    if name not in rows:
-                        rows[name] = room((size, *new.shape[1:]), new.dtype, new.device, self.folders.get(name))
-                    if rows[name].shape[1:] == new.shape[1:]:
-                        rows[name][done : done + len(new)] = new[:size]
-                    elif name != LOGITS:
-                        self.missing[name] = f"gave {new.shape[1]} features, {rows[name].shape[1]} before"
-                done += len(fields)
-            self.labels[split] = {kind: self._everywhere(rows.pop(kind), split) for kind in (TRUE, GIVEN)}
-            if LOGITS in rows:
-                self.answers[split] = rows.pop(LOGITS)
-            self.rows[split] = rows
+        error: Exception | None = None
+        try:
+            for split, part in sets.items():
+                mine = shard.blocks(part.indices)
+                # a process without a sample of its own reads one, to know the shapes
+                batches = tracked(trainer, part.blocks(mine or [part.indices[:1]]), f"reading {split} features")
+                read = (labelled_batch(trainer, batch, part.place, reading) for batch in batches)
+                rows = self._read(read, partial(call, module), module, reduce, sum(map(len, mine)))
+                own[split] = {kind: rows.pop(kind) for kind in (TRUE, GIVEN)}
+                if LOGITS in rows:
+                    self.answers[split] = rows.pop(LOGITS)
+                self.rows[split] = rows
+        except Exception as reason:
+            error = reason
+        shard.agree(error)
+        self.labels = {
+            split: {kind: self._everywhere(label, split) for kind, label in labels.items()}
+            for split, labels in own.items()
+        }
         self._agree()
         self.seconds = time.monotonic() - began
+
+    def _read(
+        self,
+        batches: Iterable[LabelledBatch],
+        run: Callable[[LabelledBatch, Tensor], Any],
+        module: LightningModule,
+        reduce: Mapping[str, LayerReduction],
+        size: int,
+    ) -> dict[str, Tensor]:
+        """Features of this process's samples of a set by layer, with their labels and the logits."""
+        rows: dict[str, Tensor] = {}
+        done = 0
+        for batch in batches:
+            found = self._found(batch, partial(run, batch), module, reduce)
+            for name, new in found.items():
+                if name not in rows:
+                    rows[name] = room((size, *new.shape[1:]), new.dtype, new.device, self.folders.get(name))
+                if rows[name].shape[1:] == new.shape[1:]:
+                    rows[name][done : done + len(new)] = new[:size]
+                elif name != LOGITS:
+                    self.missing[name] = f"gave {new.shape[1]} features, {rows[name].shape[1]} before"
+            done += len(batch)
+        return rows
+
+    def _found(
+        self,
+        batch: LabelledBatch,
+        run: Callable[[Tensor], Any],
+        module: LightningModule,
+        reduce: Mapping[str, LayerReduction],
+    ) -> dict[str, Tensor]:
+        """Features of a batch by layer, with its labels and the logits."""
+        answers: list[Any] = []
+        wanted = {layer: how for layer, how in reduce.items() if layer not in self.missing}
+        found = read_features(module, lambda image: answers.append(run(image)), batch.rows, wanted, self.missing)
+        found |= {TRUE: batch.true_label, GIVEN: batch.given_label}
+        if (logits := logits_of(answers[0], len(batch))) is not None:
+            found[LOGITS] = logits.float()
+        return found
 
     def _agree(self) -> None:
         """Leave out, on every process, what any of them or any set is without."""

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from stratoscope.probes import (
     participation_ratio,
     selectivity,
     spectrum,
+    with_label,
 )
 
 MEASURES = ("neighbours", "rank", "collapse", "control", "similarity")
@@ -44,7 +46,7 @@ def measure_layer(
     Args:
         measures: `neighbours` (accuracy of the 20 nearest training samples, of standardised features), `rank`
             (effective rank and participation ratio of the training features), `collapse` (NC1 to NC4, by label kind);
-            others are not for a layer alone.
+            others are not for a layer alone. Samples without a label (below 0) count where labels do.
         sets: Features and labels of the layer, by name of the set.
         classes: Number of classes.
         weight: Of the network's classifier, (classes, features), if this layer is its input: for NC3.
@@ -157,14 +159,16 @@ def _cka(x: Arrangement | str, y: Arrangement | str) -> float | str:
 
 
 def _neighbours(sets: Mapping[str, LabelledFeatures], classes: int) -> Cells:
-    train = sets[TRAIN]
+    kind = TRUE if TRUE in sets[TRAIN].labels else next(iter(sets[TRAIN].labels))
+    train = with_label(sets[TRAIN], kind)
     standardise = Standardisation.fit(train.features)
     near = standardise(train.features)
-    for split, data in sets.items():
+    for split, whole in sets.items():
         if split not in {TRAIN, HELD_OUT}:
-            far, label = standardise(data.features), data.labels[TRUE]
-            correct, count = neighbour_accuracy(near, train.labels[TRUE], far, label, classes, min(20, len(near)))
-            yield "neighbour_accuracy", TRUE, split, correct / count
+            data = with_label(whole, kind)
+            far, label = standardise(data.features), data.labels[kind]
+            correct, count = neighbour_accuracy(near, train.labels[kind], far, label, classes, min(20, len(near)))
+            yield "neighbour_accuracy", kind, split, correct / count if count else nan
 
 
 def _rank(sets: Mapping[str, LabelledFeatures]) -> Cells:
@@ -178,9 +182,11 @@ def _collapse(train: LabelledFeatures, classes: int, weight: Tensor | None, logi
         logits = None
     if weight is not None and len(weight) != classes:
         weight = None
-    for kind, label in train.labels.items():
+    for kind, whole in train.labels.items():
         if kind != CONTROL:
-            found = neural_collapse(train.features, label, classes, weight, logits)
+            data = with_label(train, kind)
+            answers = None if logits is None else logits[(whole >= 0).to(logits.device)]
+            found = neural_collapse(data.features, data.labels[kind], classes, weight, answers)
             for name, value in asdict(found).items():
                 if value is not None:
                     yield name, kind, TRAIN, value

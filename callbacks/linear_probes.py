@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -43,6 +44,8 @@ from stratoscope.probes import (
     GIB,
     HELD_OUT,
     Budget,
+    Call,
+    FailedTogether,
     LabelledBatch,
     LabelledFeatures,
     LayerReduction,
@@ -52,13 +55,16 @@ from stratoscope.probes import (
     classifier_weights,
     control_labels,
     failed,
-    find_taps,
+    find_call,
     frozen,
+    logits_of,
+    read_batch,
     read_features,
     select_taps,
     separability,
 )
 from stratoscope.probes import reduction as named_reduction
+from stratoscope.probes.batches import check_reading
 from stratoscope.probes.reduction import named
 
 FIRST = 100  # training samples looked at before all are read: for the taps, their widths and the number of classes
@@ -69,9 +75,11 @@ class LinearProbes(Callback):
 
     The network is frozen and left exactly as it was: training is bit for bit what it is without the callback (unless
     the data set itself keeps count, say with a generator of its own: reading samples is all that happens to it). Works
-    with any LightningModule whose `forward` takes a batch of images. Batches are `(image, label)` or have the fields
-    `image`, `given_label` and `true_label`; where given and true labels differ, both are probed. Probes are fitted on
-    the training set and scored on it and on every validation set.
+    with any LightningModule: what a batch consists of and what its `forward` takes is found out (see `read_batch` and
+    `choose_call`), or said with `batch` and `forward`. Where given and true labels differ, both are probed; samples
+    with a label below 0 have none, and are counted and left out. Probes are fitted on the training set and scored on it
+    and on every validation set; samples are read as in validation. What does not fit is refused before the first step
+    of training; what goes wrong later costs rows of the table, never the training.
 
     Writes `probes.csv` (one row per epoch, layer, label kind and set) and `separability.png` to the logger's folder,
     with measures also `measures.csv` and `measures.png`, and passes accuracies and picture to every logger, as
@@ -107,6 +115,12 @@ class LinearProbes(Callback):
             of the run's folder meanwhile, which changes no result. None sets no bound.
         name: Tells several LinearProbes in one run apart: of `deep`, the files are `probes_deep.csv` and so on, and
             the accuracies `probe/deep/<labels>/<set>/<layer>`.
+        batch: What batches consist of, where it is not found out: the name or place of image, label and, if there is
+            another one, true_label, such as {image: pixel_values, label: labels} or {image: 1, label: 2}, with dots
+            for what lies inside; in Python also a function of the batch that returns (image, label) or (image, label,
+            true_label). See `read_batch`.
+        forward: How the network is run, where it is not found out: the name of a method or submodule; in Python also a
+            function of (module, image). See `choose_call`.
     """
 
     def __init__(
@@ -125,6 +139,8 @@ class LinearProbes(Callback):
         memory: float | None = None,
         channels: Literal["first", "last"] | None = None,
         name: str | None = None,
+        batch: dict[str, str | int] | Callable[[Any], Any] | None = None,
+        forward: str | Callable[[Any, Any], Any] | None = None,
     ) -> None:
         if name is not None and not re.fullmatch(NAME, name):
             raise ValueError(f"name must be letters, digits and '_', starting with a letter; got {name!r}")
@@ -153,7 +169,11 @@ class LinearProbes(Callback):
         for measure in self.measures:
             if measure not in MEASURES:
                 raise ValueError(f"measures must be of {', '.join(MEASURES)}; got {measure}")
+        check_reading(batch)
+        self.batch, self.forward = batch, forward
         self.table, self.measured = ProbeTable(), MeasureTable()
+        self._call: Call | None = None
+        self._probed: tuple[dict[str, int], list[str], list[str]] = {}, [TRUE], [TRAIN]  # layers, label kinds, sets
         self.weights: dict[str, Tensor] = {}  # of the last fits, to start the next ones from
         self._stored_epoch = 0
         self._compared, self._put_back = False, True  # is the network what it was after the first probe?
@@ -167,43 +187,59 @@ class LinearProbes(Callback):
         """Whether to probe after this number of epochs."""
         return epoch in self.epochs if self.epochs is not None else epoch % self.every_n_epochs == 0
 
-    def choose_taps(self, module: LightningModule, image: Tensor) -> list[Tap]:
-        """Find the taps this callback will read, on a batch of images.
+    def choose_taps(self, module: LightningModule, batch: Any) -> list[Tap]:
+        """Find the taps this callback will read, on a batch.
 
         Raises:
             ValueError: If a name or glob matches nothing.
+            UnreadableBatch: If it is not clear what the batch consists of, or how the network is run on it.
         """
         with frozen(module):
-            return self._find(module, module, image, {})
+            return self._find(module, read_batch(batch, self.batch, "LinearProbes"), {})[1]
 
     def layer_reductions(self, taps: list[Tap]) -> dict[str, LayerReduction]:
         """What is made of the activations of each layer."""
         return {tap.name: LayerReduction(self.how, self.reduction, tap.layout) for tap in taps}
 
     def _find(
-        self, module: LightningModule, forward: Callable[[Tensor], Any], image: Tensor, left_out: dict[str, str]
-    ) -> list[Tap]:
-        return select_taps(self.taps, find_taps(module, forward, image, self.channels, left_out), left_out)
+        self, module: LightningModule, batch: LabelledBatch, left_out: dict[str, str]
+    ) -> tuple[Call, list[Tap], Any]:
+        """How the network is run, the taps chosen, and what it answers."""
+        call, found, answer = find_call(
+            module, self.forward, batch, self.channels, left_out, "LinearProbes", self._call
+        )
+        return call, select_taps(self.taps, found, left_out), answer
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Probe the untrained network."""
+        """Probe the untrained network, or see that it can be: what does not fit is refused before the first step."""
+        self._call = None
         self._compared, self._put_back = False, True
         if trainer.global_step == 0:
             self._forget()
         self.files.find(folder(trainer))  # now, so that every checkpoint knows them
         if trainer.global_step == 0 and self.due(0):
             self.probe(trainer, pl_module, 0)
-        elif self.table.rows:  # a run that goes on: what was known when it was interrupted
+            return
+        with self._left_as_it_is(trainer, pl_module), trainer.precision_plugin.forward_context():
+            self._look(trainer, pl_module)
+        if self.table.rows:  # a run that goes on: what was known when it was interrupted
             trainer.callback_metrics.update(self._watched(self.table.unique("epoch")[-1]))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Probe after an epoch."""
-        if self.due(trainer.current_epoch + 1):
-            self.probe(trainer, pl_module, trainer.current_epoch + 1)
+        """Probe after an epoch; whatever goes wrong costs the rows of this epoch, and training goes on."""
+        if self.due(epoch := trainer.current_epoch + 1):
+            try:
+                self.probe(trainer, pl_module, epoch)
+            except Exception as error:
+                if trainer.world_size > 1 and not isinstance(error, FailedTogether):
+                    raise  # the other processes are waiting for this one
+                self._file_failure(epoch, error)
+                self._publish(trainer, epoch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe a stored network (`validate`)."""
         if trainer.state.fn == TrainerFn.VALIDATING:
+            self._call = None
             self._forget()  # what the checkpoint remembers is another run's
             self.probe(trainer, pl_module, self._stored_epoch)
             self._print(trainer)
@@ -216,6 +252,14 @@ class LinearProbes(Callback):
         """Print the table of the whole run."""
         self._print(trainer)
 
+    def _file_failure(self, epoch: int, error: Exception) -> None:
+        """Rows that say why there are no results at an epoch."""
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        layers, kinds, splits = self._probed
+        problems = [(kind, ridge) for kind in kinds for ridge in self.ridges]
+        self.table.put(epoch, {layer: (width, failed(problems, splits, reason)) for layer, width in layers.items()}, {})
+        rank_zero_warn(f"probes of epoch {epoch} failed, and training goes on: {reason}")
+
     def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         """Fit and score the probes of all chosen layers, now.
 
@@ -224,28 +268,34 @@ class LinearProbes(Callback):
             pl_module: The network.
             epoch: Number of finished epochs, to file the results under.
         """
-        if not self._put_back:
-            return
-        with frozen(pl_module, compare=not self._compared) as changed, as_validated(trainer):
-            self._probe(trainer, pl_module, epoch)
+        if self._put_back:
+            with self._left_as_it_is(trainer, pl_module):
+                self._probe(trainer, pl_module, epoch)
+
+    @contextmanager
+    def _left_as_it_is(self, trainer: Trainer, module: LightningModule) -> Iterator[None]:
+        """Freeze the network and, the first time, see whether it is what it was afterwards."""
+        with frozen(module, compare=not self._compared) as changed, as_validated(trainer):
+            yield
         self._compared = True
         self._put_back = trainer.strategy.reduce_boolean_decision(not changed)
         if not self._put_back:
             where = f"{', '.join(changed[:5])}{', ...' * (len(changed) > 5)}"
             rank_zero_warn(
-                f"a probe changes {type(pl_module).__name__} in {where}, "
+                f"a probe changes {type(module).__name__} in {where}, "
                 "which cannot be put back: it is not probed again, and training goes on"
             )
 
     def _probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         began = time.monotonic()
         shard = Shard(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
-        sets = probed_sets(trainer, self.choice, partial(self._some, trainer))
         with trainer.precision_plugin.forward_context():
-            look = self._look(trainer, pl_module, sets[TRAIN])
-            taps, budget, samples = look.taps, look.budget, [len(part.indices) for part in sets.values()]
+            look = self._look(trainer, pl_module)
+            taps, budget, sets = look.taps, look.budget, look.sets
+            samples = [len(part.indices) for part in sets.values()]
             in_files = budget.in_files(look.features, len(sets[TRAIN].indices), sum(samples))
-            layers = LayerFeatures(trainer, pl_module, look.reduce, sets, shard, in_files, folder(trainer))
+            what = look.call, self.batch, look.reduce, sets
+            layers = LayerFeatures(trainer, pl_module, *what, shard, in_files, folder(trainer))
         reduced = {tap.name: look.reduce[tap.name].reduced(tap.width, look.features[tap.name]) for tap in taps}
         if not self.table.rows:
             columns = budget.problems * budget.classes
@@ -254,6 +304,9 @@ class LinearProbes(Callback):
                 listed = "; ".join(f"{layer} ({reason})" for layer, reason in look.left_out.items())
                 rank_zero_info(f"left out, as they cannot be read: {listed}")
         kinds = self._label_kinds(layers)
+        self._probed = {tap.name: tap.width for tap in taps}, kinds, list(sets)
+        if not self.table.rows:
+            _say_unlabelled(layers, kinds)
         mine: dict[int, _Result] = {}
         for item, tap in enumerate(tracked(trainer, taps, f"epoch {epoch}: fitting probes")):
             layer = layers.take(tap.name, item, kinds)
@@ -273,39 +326,56 @@ class LinearProbes(Callback):
         self._publish(trainer, epoch)
         rank_zero_info(f"probes, epoch {epoch}: {self.table.summary(epoch)} ({time.monotonic() - began:.0f} s)")
 
-    def _look(self, trainer: Trainer, module: LightningModule, train: ProbedSet) -> "_Look":
-        """What there is to probe, from some training samples."""
-        batch = self._some(trainer, train)
-        answers: list[Any] = []
+    def _look(self, trainer: Trainer, module: LightningModule) -> "_Look":
+        """What there is to probe, from some samples of every set.
+
+        Raises:
+            ValueError: If what was asked for is not there.
+            TypeError: If a set, or a batch of it, cannot be read.
+        """
+        sets = probed_sets(trainer, self.choice, partial(self._some, trainer))
+        batch = self._some(trainer, sets[TRAIN])
+        for split, part in sets.items():
+            if split not in {TRAIN, HELD_OUT}:
+                self._some(trainer, part, 2)
         left_out: dict[str, str] = {}
-        taps = self._find(module, lambda image: answers.append(module(image)), batch.rows, left_out)
+        call, taps, answer = self._find(module, batch, left_out)
+        forward = partial(call, module, batch)
         reduce = self.layer_reductions(taps)
-        features = read_features(module, module, batch.rows, reduce)
-        kinds = 1 + (batch.true_label is not batch.given_label) + ("control" in self.measures)
-        logits = isinstance(answers[0], Tensor) and answers[0].ndim == 2  # these labels may not have all classes
-        classes = max(
-            1 + int(torch.maximum(batch.true_label, batch.given_label).max()), answers[0].shape[1] if logits else 1
-        )
+        features = read_features(module, forward, batch.rows, reduce)
+        two = batch.true_label is not batch.given_label
+        logits = logits_of(answer, len(batch))  # these labels may not have all classes
+        classes = 1 + int(torch.maximum(batch.true_label, batch.given_label).max())
+        classes = max(1, classes, 0 if logits is None else logits.shape[1])
         memory = None if self.memory is None else self.memory * GIB
-        budget = Budget(memory, trainer.world_size, kinds * len(self.ridges), classes)
+        budget = Budget(
+            memory, trainer.world_size, (1 + two + ("control" in self.measures)) * len(self.ridges), classes
+        )
         widths = {name: rows.shape[1] for name, rows in features.items()}
         whole = {tap.name: features[tap.name] for tap in taps if tap.width == widths[tap.name]}
-        classifier = classifier_weights(module, module, batch.rows, whole) if "collapse" in self.measures else {}
-        return _Look(taps, reduce, widths, left_out, budget, classifier)
+        classifier = classifier_weights(module, forward, batch.rows, whole) if "collapse" in self.measures else {}
+        if self._call is None:
+            which = "".join(f"; of the {split} samples {part.which}" for split, part in sets.items() if part.which)
+            rank_zero_info(f"LinearProbes reads batches as {batch.how} and runs {call}{which}")
+            self._call = call
+            self._probed = {tap.name: tap.width for tap in taps}, [TRUE, GIVEN] if two else [TRUE], list(sets)
+        return _Look(sets, call, taps, reduce, widths, left_out, budget, classifier)
 
     def _some(self, trainer: Trainer, part: ProbedSet, size: int = FIRST) -> LabelledBatch:
         """Some samples of a set."""
-        return labelled_batch(trainer, next(iter(part.blocks([part.indices[:size]]))), part.place)
+        return labelled_batch(trainer, next(iter(part.blocks([part.indices[:size]]))), part.place, self.batch)
 
     def _label_kinds(self, layers: LayerFeatures) -> list[str]:
         """What probes are fitted to; control labels are made here."""
         train = layers.labels[TRAIN]
         kinds = [TRUE] if bool((train[TRUE] == train[GIVEN]).all()) else [TRUE, GIVEN]
+        kinds = [kind for kind in kinds if bool((train[kind] >= 0).any())] or kinds[:1]
         if "control" in self.measures:
-            counts = torch.bincount(train[TRUE]).tolist()
+            counts = torch.bincount(train[kinds[0]].clamp(min=-1) + 1)[1:].tolist() or [1]
             for split, part in layers.labels.items():
-                control = control_labels(len(part[TRUE]), counts, self.seed + (split != TRAIN))
-                part[CONTROL] = control.to(part[TRUE].device)
+                label = part[kinds[0]]
+                control = control_labels(len(label), counts if any(counts) else [1], self.seed + (split != TRAIN))
+                part[CONTROL] = torch.where(label < 0, label, control.to(label.device))
             kinds.append(CONTROL)
         return kinds
 
@@ -322,7 +392,7 @@ class LinearProbes(Callback):
         self, tap: str, sets: dict[str, LabelledFeatures], classifier: Tensor | None, logits: Tensor | None
     ) -> "_Result":
         """Measure a layer, then fit its probes, from where the last ones ended, and score them."""
-        classes = 1 + max(int(label.max()) for part in sets.values() for label in part.labels.values())
+        classes = max(1, 1 + max(int(label.max()) for part in sets.values() for label in part.labels.values()))
         place = sets[TRAIN].features.device  # that of a layer in a file is the CPU
         classifier, logits = (None if x is None else x.to(place) for x in (classifier, logits))
         measured = measure_layer(self.measures, sets, classes, classifier, logits)
@@ -397,8 +467,28 @@ class LinearProbes(Callback):
 
     def _settings(self) -> dict[str, Any]:
         names = ("taps", "width", "ridges", "channels", "reduction", "tolerance", "seed", "measures")
-        choice = {"train_samples": self.choice.fitted, "held_out": self.choice.held_out}
+        choice: dict[str, Any] = {"train_samples": self.choice.fitted, "held_out": self.choice.held_out}
+        for name, value in {"batch": self.batch, "forward": self.forward}.items():
+            if value is not None:  # tables of runs that had no such options go on
+                choice[name] = getattr(value, "__qualname__", value)
         return {**choice, **{name: getattr(self, name) for name in names}}
+
+
+def _say_unlabelled(layers: LayerFeatures, kinds: list[str]) -> None:
+    """Count the samples that have no label."""
+    without: dict[tuple[str, int], list[str]] = {}
+    for split, labels in layers.labels.items():
+        for kind in kinds:
+            if kind != CONTROL and (number := int((labels[kind] < 0).sum())):
+                without.setdefault((split, number), []).append(kind.replace("_", " "))
+    every = len(kinds) - (CONTROL in kinds)
+    parts = [
+        f"{number:,} of {layers.counts[split]:,} {'training' if split == TRAIN else split} samples have no "
+        f"{'label' if len(missing) == every else missing[0]} (below 0)"
+        for (split, number), missing in without.items()
+    ]
+    if parts:
+        rank_zero_info(f"{'; '.join(parts)}: they are left out of what needs one")
 
 
 def finished_epochs(checkpoint: dict[str, Any]) -> int:
@@ -409,6 +499,8 @@ def finished_epochs(checkpoint: dict[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class _Look:
+    sets: dict[str, ProbedSet]
+    call: Call
     taps: list[Tap]
     reduce: dict[str, LayerReduction]
     features: dict[str, int]  # per sample, by layer

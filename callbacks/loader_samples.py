@@ -123,7 +123,7 @@ def _indices(sampler: Any, size: int, split: str) -> list[int]:
     if hasattr(sampler, "taken") or isinstance(sampler, DistributedSampler):
         return list(range(size))
     if isinstance(sampler, (SequentialSampler, RandomSampler)):
-        size = len(sampler.data_source)  # type: ignore[arg-type]
+        size = len(sampler.data_source)
     if not isinstance(sampler, Sized) or _reach(sampler) >= size:
         return list(range(size))
     raise TypeError(_unknown(sampler, _reach(sampler), size, split))

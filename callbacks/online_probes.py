@@ -4,17 +4,19 @@ import csv
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from math import inf, nan, prod
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import CombinedLoader, rank_zero_info, rank_zero_warn
 from rich.console import Console
 from torch import Tensor, distributed
 
 from stratoscope.callbacks.atomic import replacing
+from stratoscope.callbacks.loader_samples import padding
 from stratoscope.callbacks.own_files import NAME, OwnFiles, folder
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE
@@ -27,14 +29,17 @@ from stratoscope.probes import (
     OnlineProbe,
     Separability,
     Tap,
-    find_taps,
+    UnreadableBatch,
+    find_call,
     frozen,
+    logits_of,
     read_batch,
     read_features,
     select_taps,
     wilson,
 )
 from stratoscope.probes import reduction as named_reduction
+from stratoscope.probes.batches import check_reading
 from stratoscope.probes.reduction import named
 from stratoscope.probes.taps import INPUT, hooked
 
@@ -42,6 +47,7 @@ COLUMNS = "epoch layer width labels split accuracy low high correct count loss f
 COUNTS = ("not finite", "missing", "beyond", "unlike", "correct", "loss", "labels")  # by layer and label kind
 UNLIKE, SCORES = COUNTS.index("unlike"), COUNTS.index("correct")  # where the true label is another; where sums begin
 FAULTS = {"not finite": "features or loss are not finite", "missing": "the layer did not run or gave another shape"}
+PADDED = -(2**62)  # a label of samples that are there a second time only; any below 0 is left out
 
 
 class OnlineProbes(Callback):
@@ -53,10 +59,12 @@ class OnlineProbes(Callback):
     the device. Training is bit for bit what it is without the callback, as the hooks on its forward passes only copy.
     (In validation, torch's TransformerEncoderLayer takes another path under hooks: its output may differ in rounding.)
 
-    Works with any LightningModule whose `forward` takes a batch of images and whose steps run the images of the batch
-    through its layers, once; of several passes the first is read. Batches are `(image, label)` or have the fields
-    `image`, `given_label` and `true_label`; given labels that ever differ from the true ones are probed too. Labels
-    below 0 are left out. Several processes train the same probes.
+    Works with any LightningModule whose steps run the images of the batch through its layers, once; of several passes
+    the first is read. What a batch consists of and what `forward` takes is found out (see `read_batch`, `choose_call`),
+    or said with `batch` and `forward`; given labels that ever differ from the true ones are probed too. Samples with a
+    label below 0 have none: they are counted and left out, as are those that are there only for several processes to
+    have equally many. Several processes train the same probes. What does not fit is refused before the first step;
+    what goes wrong later costs results, never the training.
 
     Writes `online_probes.csv` (one row per epoch, layer, label kind and set) and, at the end, `online_probes.png` to
     the logger's folder, and passes accuracies to every logger as `online_probe/<labels>/<set>/<layer>`; under these
@@ -87,6 +95,9 @@ class OnlineProbes(Callback):
             transformers.
         name: Tells several OnlineProbes in one run apart: of `deep`, the files are `online_probes_deep.csv` and so on,
             and the accuracies `online_probe/deep/<labels>/<set>/<layer>`.
+        batch: What batches consist of, where it is not found out: see `LinearProbes`.
+        forward: How the network is run to find its layers, where that is not found out: see `LinearProbes`. What is
+            read is the forward pass that trains.
     """
 
     def __init__(
@@ -101,6 +112,8 @@ class OnlineProbes(Callback):
         classes: int | None = None,
         channels: Literal["first", "last"] | None = None,
         name: str | None = None,
+        batch: dict[str, str | int] | Callable[[Any], Any] | None = None,
+        forward: str | Callable[[Any, Any], Any] | None = None,
     ) -> None:
         if name is not None and not re.fullmatch(NAME, name):
             raise ValueError(f"name must be letters, digits and '_', starting with a letter; got {name!r}")
@@ -121,7 +134,9 @@ class OnlineProbes(Callback):
         self.taps, self.width, self.seed, self.classes = taps, width, seed, classes
         self.how, self.reduction, self.channels = named_reduction(reduction, width, seed), named(reduction), channels
         self.learning_rate, self.momentum, self.ridge = learning_rate, momentum, ridge
-        self._hooks, self._splits = ExitStack(), list[str]()
+        check_reading(batch)
+        self.batch, self.forward = batch, forward
+        self._hooks, self._sets = ExitStack(), dict[str, Any]()
         self._forget()
 
     @property
@@ -135,6 +150,8 @@ class OnlineProbes(Callback):
         self.reduce: dict[str, LayerReduction] = {}  # by layer
         self.tally: dict[str, Tensor] = {}  # of this epoch, by set: (layers, COUNTS, k) in float64
         self.epoch = 0
+        self._unlabelled: dict[str, Tensor] | None = {}  # samples by set in the first epoch, to be said once: (k)
+        self._unread = ""
         self._leave()
 
     def _leave(self) -> None:
@@ -142,15 +159,18 @@ class OnlineProbes(Callback):
         self._labels: Tensor | None = None  # of the batch under way: (k, n)
         self._features: dict[str, Tensor] = {}  # by layer: (n, d)
 
-    def choose_taps(self, module: LightningModule, image: Tensor) -> list[Tap]:
-        """Find the taps this callback will read, on a batch of images.
+    def choose_taps(self, module: LightningModule, batch: Any) -> list[Tap]:
+        """Find the taps this callback will read, on a batch.
 
         Raises:
             ValueError: If a name or glob matches nothing.
+            UnreadableBatch: If it is not clear what the batch consists of, or how the network is run on it.
         """
         with frozen(module):
             left_out: dict[str, str] = {}
-            return select_taps(self.taps, find_taps(module, module, image, self.channels, left_out), left_out)
+            read = read_batch(batch, self.batch, "OnlineProbes")
+            found = find_call(module, self.forward, read, self.channels, left_out, "OnlineProbes")[1]
+            return select_taps(self.taps, found, left_out)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew, or go on from a checkpoint.
@@ -177,14 +197,43 @@ class OnlineProbes(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note the labels, and the features of the forward pass to come."""
-        read = read_batch(batch, reader="OnlineProbes")
-        if not self.probes:
-            self._begin(trainer, pl_module, read)
+        self._note(trainer, pl_module, batch, batch_idx, TRAIN, trainer.train_dataloader)
+
+    def _note(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int, split: str, loader: Any
+    ) -> None:
+        """Note the labels of a batch, and read the layers in the forward pass to come.
+
+        Raises:
+            UnreadableBatch: If the first of all is not understood; a later one costs the results of its epoch.
+        """
         self._leave()  # what another callback may have broken off
-        self._labels = torch.stack([getattr(read, kind) for kind in self.kinds]).to(pl_module.device)
+        try:
+            read = read_batch(batch, self.batch, "OnlineProbes")
+        except UnreadableBatch as error:
+            if not self.probes:
+                raise
+            self._warn(str(error))
+            self._labels = torch.zeros(len(self.kinds), 0, dtype=torch.long, device=module.device)
+            return  # without features all its layers count as missing
+        if not self.probes:
+            self._begin(trainer, module, read)
+        labels = torch.stack([getattr(read, kind) for kind in self.kinds]).to(module.device)
+        loaders = CombinedLoader(loader).flattened
+        if len(loaders) == 1 and (twice := padding(loaders[0], batch_idx, len(read))):
+            labels[:, len(read) - twice :] = PADDED
+        if self._unlabelled is not None:
+            self._unlabelled[split] = self._unlabelled.get(split, 0) + _without(labels)
+        self._labels = labels
         if INPUT in self.probes:
             self._keep(INPUT, read.rows if read.rows.is_floating_point() else read.rows.float())
-        self._hooks.enter_context(hooked(pl_module, self._keep, list(self.probes)))
+        self._hooks.enter_context(hooked(module, self._keep, list(self.probes)))
+
+    def _warn(self, reason: str) -> None:
+        """Say, the first time, why batches count for nothing."""
+        if not self._unread:
+            self._unread = reason
+            rank_zero_warn(f"online probes leave out what cannot be read, and training goes on: {reason}")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -204,7 +253,7 @@ class OnlineProbes(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count."""
-        self._splits = list(named_sets(trainer.val_dataloaders))
+        self._sets = named_sets(trainer.val_dataloaders)
         if not trainer.sanity_checking:
             self.tally = {split: counts for split, counts in self.tally.items() if split == TRAIN}
 
@@ -213,7 +262,8 @@ class OnlineProbes(Callback):
     ) -> None:
         """Do as in training."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self.on_train_batch_start(trainer, pl_module, batch, batch_idx)
+            split, loader = list(self._sets.items())[dataloader_idx]
+            self._note(trainer, pl_module, batch, batch_idx, split, loader)
 
     def on_validation_batch_end(
         self,
@@ -226,12 +276,12 @@ class OnlineProbes(Callback):
     ) -> None:
         """Score the probes on the batch."""
         if self._labels is not None:
-            self._count(self._splits[dataloader_idx], self._read(self._labels, learn=False))
+            self._count(list(self._sets)[dataloader_idx], self._read(self._labels, learn=False))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the counts of all processes together."""
         if trainer.world_size > 1 and self.probes and not trainer.sanity_checking:
-            for split in self._splits:
+            for split in self._sets:
                 self._count(split, [])  # this process may have had no batch
                 distributed.all_reduce(self.tally[split])
 
@@ -273,30 +323,36 @@ class OnlineProbes(Callback):
 
     def _settings(self) -> dict[str, Any]:
         names = ("taps", "width", "reduction", "learning_rate", "momentum", "ridge", "seed", "classes", "channels")
-        return {name: getattr(self, name) for name in names}
+        asked = {name: value for name, value in {"batch": self.batch, "forward": self.forward}.items() if value}
+        own = {name: getattr(value, "__qualname__", value) for name, value in asked.items()}
+        return {**{name: getattr(self, name) for name in names}, **own}
 
     def _keep(self, tap: str, output: Tensor) -> None:
         if output.ndim > 1 and output.is_floating_point():
-            with torch.no_grad():
-                self._features[tap] = self.reduce[tap](output)
+            try:
+                with torch.no_grad():
+                    self._features[tap] = self.reduce[tap](output)
+            except Exception as error:  # such as too little memory: it must not end the forward pass that trains
+                self._warn(f"{tap}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
     def _begin(self, trainer: Trainer, module: LightningModule, batch: LabelledBatch) -> None:
         """Find the layers and the number of classes on a first batch, and make the probes."""
-        image, outputs, left_out = batch.rows, list[Any](), dict[str, str]()
+        left_out: dict[str, str] = {}
         with frozen(module, compare=True) as changed, trainer.precision_plugin.forward_context():
-            found = find_taps(module, lambda x: outputs.append(module(x)), image, self.channels, left_out)
+            call, found, answer = find_call(module, self.forward, batch, self.channels, left_out, "OnlineProbes")
             taps = select_taps(self.taps, found, left_out)
             self.reduce = {tap.name: LayerReduction(self.how, self.reduction, tap.layout) for tap in taps}
-            features = read_features(module, module, image, self.reduce)
+            features = read_features(module, partial(call, module, batch), batch.rows, self.reduce)
+        rank_zero_info(f"OnlineProbes reads batches as {batch.how} and finds its layers with {call}")
         if changed:
             rank_zero_warn(f"looking at {type(module).__name__} has changed {', '.join(changed)}, beyond putting back")
         if left_out:
             listed = "; ".join(f"{layer} ({reason})" for layer, reason in left_out.items())
             rank_zero_info(f"online probes leave out what cannot be read: {listed}")
         self.kinds = [TRUE] if batch.given_label is batch.true_label else [TRUE, GIVEN]
-        logits = isinstance(outputs[0], Tensor) and outputs[0].ndim == 2
+        logits = logits_of(answer, len(batch))
         needed = torch.stack([getattr(batch, kind) for kind in self.kinds]).max().long() + 1
-        needed = needed.clamp(min=outputs[0].shape[1] if logits else 1)
+        needed = needed.clamp(min=1 if logits is None else logits.shape[1])
         if trainer.world_size > 1:
             distributed.all_reduce(needed, distributed.ReduceOp.MAX)
         classes = self.classes or int(needed)
@@ -323,7 +379,7 @@ class OnlineProbes(Callback):
             shape, rows = (labels.shape[1], len(probe.mean)), features.get(layer)
             ran = rows is not None and rows.shape == shape
             sums = probe.sums(rows if rows is not None and ran else probe.mean.new_full(shape, nan), labels, learn)
-            fault = ~sums.isfinite().all()
+            fault = ~sums.isfinite().all() | (not ran)
             faults = torch.stack([fault & ran, fault & (not ran)]).repeat_interleave(k)
             beyond, unlike = (labels >= classes).sum(1), (labels != labels[0]).sum(1)
             parts.append(torch.cat([faults, beyond, unlike, torch.where(fault, 0.0, sums)]))
@@ -354,6 +410,20 @@ class OnlineProbes(Callback):
             results[layer] = probe.width, scores
         return results
 
+    def _say_unlabelled(self, trainer: Trainer) -> None:
+        """Count the samples without a label, once, of the first epoch that is filed."""
+        counts, self._unlabelled = self._unlabelled, None
+        for split in [] if counts is None else [TRAIN, *self._sets]:
+            none = torch.zeros(2, len(self.kinds), dtype=torch.long, device=trainer.strategy.root_device)
+            count = (counts or {}).get(split, none)  # this process may have had no batch
+            if trainer.world_size > 1:
+                distributed.all_reduce(count)
+            for kind, without, every in zip(self.kinds, *count.tolist(), strict=True):
+                if without:
+                    words = kind.replace("_", " ") if len(self.kinds) > 1 else "label"
+                    where = "training" if split == TRAIN else split
+                    rank_zero_info(f"{without:,} of {every:,} {where} samples have no {words} (below 0): left out")
+
     def _file(self, trainer: Trainer) -> None:
         """Put the counts of the epoch, if there are any, into the table, write it and pass them to the loggers."""
         if TRAIN not in self.tally:
@@ -362,6 +432,7 @@ class OnlineProbes(Callback):
         reduced = {layer: how.reduced(self.probes[layer].width, features[layer]) for layer, how in self.reduce.items()}
         self.table.put(self.epoch, self._results(), reduced)
         self.tally = {}
+        self._say_unlabelled(trainer)
         rows = [row for row in self.table.rows if row["epoch"] == self.epoch]
         rank_zero_info(f"online probes, epoch {self.epoch}: {_summary(rows)}")
         trainer.callback_metrics.update(self._watched(self.epoch))
@@ -389,6 +460,12 @@ class OnlineProbes(Callback):
     def _watched(self, epoch: int) -> dict[str, Tensor]:
         """The accuracies of an epoch as Lightning's callbacks take them."""
         return {name: torch.tensor(accuracy) for name, accuracy in self._accuracies(epoch).items()}
+
+
+def _without(labels: Tensor) -> Tensor:
+    """How many samples have no label, and how many there are: (2, k)."""
+    there = labels != PADDED
+    return torch.stack([(there & (labels < 0)).sum(1), there.sum(1)])
 
 
 def _on(device: torch.device, state: dict[str, Any]) -> dict[str, Any]:

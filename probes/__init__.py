@@ -2,7 +2,7 @@
 
 from stratoscope.probes.bands import bootstrap_band
 from stratoscope.probes.batches import LabelledBatch, UnreadableBatch, read_batch
-from stratoscope.probes.calls import Call, choose_call, logits_of
+from stratoscope.probes.calls import Call, choose_call, find_call, logits_of
 from stratoscope.probes.collapse import NeuralCollapse, classifier_weights, neural_collapse
 from stratoscope.probes.comparison import Comparison, compare
 from stratoscope.probes.control import control_labels, selectivity
@@ -16,8 +16,8 @@ from stratoscope.probes.probing import probe
 from stratoscope.probes.rank import effective_rank, participation_ratio, spectrum
 from stratoscope.probes.reduction import LayerReduction, Reduction, average_pool, by_layer, reduction
 from stratoscope.probes.ridge_regression import RidgeFit, best_left_out, fit_ridge
-from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separability, failed, separability
-from stratoscope.probes.sharding import Shard
+from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separability, failed, separability, with_label
+from stratoscope.probes.sharding import FailedTogether, Shard
 from stratoscope.probes.similarity import Arrangement, linear_cka
 from stratoscope.probes.standardisation import Standardisation
 from stratoscope.probes.storage import GIB, Budget, room
@@ -30,6 +30,7 @@ __all__ = [
     "Budget",
     "Call",
     "Comparison",
+    "FailedTogether",
     "LabelledBatch",
     "LabelledFeatures",
     "LayerReduction",
@@ -54,6 +55,7 @@ __all__ = [
     "control_labels",
     "effective_rank",
     "failed",
+    "find_call",
     "find_taps",
     "fit_logistic",
     "fit_ridge",
@@ -73,4 +75,5 @@ __all__ = [
     "separability",
     "spectrum",
     "wilson",
+    "with_label",
 ]

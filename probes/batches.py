@@ -17,7 +17,6 @@ TRUE, GIVEN = "true_label", "given_label"
 IMAGES = ("image", "images", "img", "imgs", "pixel_values", "x", "input", "inputs", "data", "input_values")
 TOKENS = "input_ids"
 LABELS = ("given_label", "label", "labels", "y", "target", "targets", "label_ids")
-PIXELS = (torch.uint8, torch.bool)  # whole numbers that say how bright something is; others are names, as of tokens
 
 BatchKeys = Mapping[str, str | int]
 BatchReading = BatchKeys | Callable[[Any], Any]
@@ -54,16 +53,6 @@ class LabelledBatch:
         return next(part for part in tensors(self.image) if part.ndim and len(part) == len(self))
 
     @property
-    def no_input(self) -> str:
-        """Why the tap `input` says nothing about these images; empty if it does."""
-        if not isinstance(self.image, Tensor):
-            return "several tensors"
-        whole_numbers = (
-            not (self.image.is_floating_point() or self.image.is_complex()) and self.image.dtype not in PIXELS
-        )
-        return "token ids" if whole_numbers else ""
-
-    @property
     def parts(self) -> dict[Any, Any]:
         """What the batch names, and what the image does if it is a mapping."""
         return {**parts_of(self.whole), **(self.image if isinstance(self.image, Mapping) else {})}
@@ -72,7 +61,7 @@ class LabelledBatch:
         """The part that a parameter of this name needs; None if there is none."""
         if name in self.parts:
             return self.parts[name]
-        if name in IMAGES or (name == TOKENS and self.no_input):
+        if name in IMAGES or (name == TOKENS and not self.rows.is_floating_point()):
             return self.image
         return self.true_label if name == TRUE else self.given_label if name in LABELS else None
 

@@ -5,8 +5,9 @@ several, by trying them once.
 """
 
 import re
+from collections import UserDict
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
+from copy import copy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import reduce as fold
@@ -14,9 +15,11 @@ from inspect import Parameter, signature
 from types import GeneratorType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from stratoscope.probes.batches import LABELS, TRUE, LabelledBatch, UnreadableBatch, described, parts_of, tensors
+from stratoscope.probes.taps import Tap, find_taps
 
 # what people call a parameter that takes the whole batch
 BATCH = ("batch", "batch_data", "batch_dict", "data_batch", "data_dict", "input_dict", "sample", "samples")
@@ -28,7 +31,7 @@ Forward = str | Callable[[Any, Any], Any]
 
 @dataclass(frozen=True)
 class Call:
-    """How a network is run on a batch. It gets a copy, so that what it does to its input in place stays with it.
+    """How a network is run on a batch. It gets copies, so that what it does to its input in place stays with it.
 
     Attributes:
         forward: The argument `forward`: None for the network itself, a method's or submodule's name, or a function.
@@ -40,13 +43,29 @@ class Call:
     takes: str = "image"
     names: tuple[str, ...] = ()
 
-    def __call__(self, module: nn.Module, batch: LabelledBatch) -> Any:
-        """Run the network and return its output."""
-        run = _target(module, self.forward)
+    def __call__(self, module: nn.Module, batch: LabelledBatch, image: Tensor | None = None) -> Any:
+        """Run the network and return its output.
+
+        Args:
+            module: The network.
+            batch: The batch.
+            image: In place of `batch.rows`, to be overwritten if the network likes; it may have another number of
+                rows, to which the rest of the batch is cut, or repeated.
+        """
+        run, n, old = _target(module, self.forward), len(batch), batch.rows
+        new = old.clone() if image is None else image
+        places = torch.arange(len(new), device=new.device) % n
+
+        def swap(tensor: Tensor) -> Tensor:
+            if tensor is old:
+                return new
+            fits = len(new) == n or not tensor.ndim or len(tensor) != n
+            return tensor.clone() if fits else tensor[places.to(tensor.device)]
+
         if self.takes == "keywords":
-            answer = run(**{name: _copied(batch.named(name)) for name in self.names})
+            answer = run(**{name: swapped(batch.named(name), swap) for name in self.names})
         else:
-            answer = run(_copied(batch.image if self.takes == "image" else batch.whole))
+            answer = run(swapped(batch.image if self.takes == "image" else batch.whole, swap))
         return tuple(answer) if isinstance(answer, GeneratorType) else answer  # one that yields runs as it is read
 
     def __str__(self) -> str:
@@ -105,6 +124,51 @@ def choose_call(
     ) from first
 
 
+def find_call(
+    module: nn.Module,
+    forward: Forward | None,
+    batch: LabelledBatch,
+    channels: str | None = None,
+    left_out: dict[str, str] | None = None,
+    reader: str = "probe",
+    known: Call | None = None,
+) -> tuple[Call, list[Tap], Any]:
+    """Find out how a network is run, and the taps it has then, in one go: see `choose_call` and `find_taps`.
+
+    Args:
+        module: The network, frozen.
+        forward: See `choose_call`.
+        batch: A batch.
+        channels: See `find_taps`.
+        left_out: Gets the modules that cannot be read, and why.
+        reader: Who asks, for the message.
+        known: How it is run, if that is known.
+
+    Returns:
+        The call, the taps, and what the network answers.
+
+    Raises:
+        UnreadableBatch: If it cannot be run.
+    """
+    found: list[Tap] = []
+    answers: list[Any] = []
+    left_out = {} if left_out is None else left_out
+
+    def run(call: Call) -> Any:
+        answers.clear()
+        left_out.clear()
+        found[:] = find_taps(
+            module, lambda image: answers.append(call(module, batch, image)), batch.rows, channels, left_out
+        )
+        return answers[0]
+
+    if known is None:
+        known = choose_call(module, forward, batch, reader, run)
+    else:
+        run(known)
+    return known, found, answers[0]
+
+
 def _target(module: nn.Module, forward: Forward | None) -> Callable[..., Any]:
     """What is called.
 
@@ -149,10 +213,13 @@ def _calls(target: Callable[..., Any], forward: Forward | None, batch: LabelledB
         names += [name for name in batch.image if name not in names]
     one = needed <= {p.name for p in places[:1]} and bool(places or Parameter.VAR_POSITIONAL in open_ended)
     by_keywords = [Call(forward, "keywords", tuple(names))] if names and needed <= {*names} else []
+    by_place = bool(places) and names == [places[0].name] and batch.named(names[0]) is batch.image
+    if one and by_place:
+        by_keywords = []  # the same as the image
     by_image, by_batch = ([Call(forward, takes)] if one else [] for takes in ("image", "batch"))
     if places and _wants_the_batch(places[0]):
         yield from [*by_batch, *by_image, *by_keywords]
-    elif names and (len(names) > 1 or not places or places[0].name not in names):
+    elif names and not by_place:
         yield from [*by_keywords, *by_image, *by_batch]
     else:
         yield from [*by_image, *by_batch, *by_keywords]
@@ -163,17 +230,28 @@ def _wants_the_batch(parameter: Parameter) -> bool:
     return parameter.name in BATCH or bool(re.search(r"\b([dD]ict|Mapping|[tT]uple|[lL]ist|\w*Batch\w*)\b", annotation))
 
 
-def _copied(whole: Any) -> Any:
-    """The same with copies of its tensors."""
+def swapped(whole: Any, swap: Callable[[Tensor], Tensor]) -> Any:
+    """The same with other tensors in the place of its own."""
     if isinstance(whole, Tensor):
-        return whole.clone()
+        return swap(whole)
     if isinstance(whole, tuple) and hasattr(whole, "_fields"):
-        return type(whole)(*map(_copied, whole))
+        return type(whole)(*(swapped(part, swap) for part in whole))
     if isinstance(whole, (tuple, list)):
-        return type(whole)(map(_copied, whole))
+        return type(whole)(swapped(part, swap) for part in whole)
+    if not (parts := parts_of(whole)):
+        return whole
+    changed = {name: swapped(part, swap) for name, part in parts.items()}
     if type(whole) is dict:
-        return {name: _copied(part) for name, part in whole.items()}
-    return deepcopy(whole)
+        return changed
+    other = copy(whole)
+    if isinstance(whole, UserDict):  # such as Hugging Face's BatchEncoding
+        other.data = changed
+    elif hasattr(whole, "__setitem__"):
+        for name, part in changed.items():
+            other[name] = part
+    else:
+        vars(other).update(changed)
+    return other
 
 
 def logits_of(answer: Any, n: int) -> Tensor | None:

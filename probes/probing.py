@@ -2,15 +2,18 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from stratoscope.probes.batches import BatchReading, LabelledBatch, read_batch
+from stratoscope.probes.calls import Call, Forward, find_call, swapped
 from stratoscope.probes.isolation import frozen
 from stratoscope.probes.reduction import BY_LAYOUT, LayerReduction, by_layer
 from stratoscope.probes.separability import LabelledFeatures, Separability, failed, separability
-from stratoscope.probes.taps import Tap, find_taps, read_features, select_taps
+from stratoscope.probes.taps import Tap, read_features, select_taps
 
 TRAIN, TRUE = "train", "true_label"
 
@@ -24,6 +27,8 @@ def probe(
     tolerance: float = 1e-6,
     width: int | None = 1024,
     channels: str | None = None,
+    batch: BatchReading | None = None,
+    forward: Forward | None = None,
 ) -> dict[str, list[Separability]]:
     """Fit a linear classifier to every chosen layer, on the set `train`, and score it on all sets.
 
@@ -31,9 +36,10 @@ def probe(
     generators of torch, NumPy and Python; what cannot be put back is named in a warning.
 
     Args:
-        network: Maps a batch of inputs (n, ...) to anything; it is read on the device its parameters are on. One
-            wrapped for several devices, or compiled, is read as what it wraps.
-        sets: By name, batches (input, label) as a DataLoader gives them; each is read once. Labels are integers.
+        network: Any; it is read on the device its parameters are on. One wrapped for several devices, or compiled, is
+            read as what it wraps.
+        sets: By name, batches as a DataLoader gives them, such as (input, label); each is read once. Samples with a
+            label below 0 have none, and are left out: `count` says how many there were.
         taps: Layers: 'natural', 'all', names as in `named_modules()`, globs, or a list of these.
         reduce: What is made of wide layers: the name of a reduction (see `reduction`), or a function of an activation
             (n, ...) that returns features (n, d).
@@ -41,6 +47,10 @@ def probe(
         tolerance: Duality gap in nats at which a probe is converged.
         width: Most features per layer, for reductions that have a say; None keeps all.
         channels: Where layers have their channels whose module does not tell: 'first' or 'last'.
+        batch: What batches consist of, where `read_batch` does not find it out: names or places of image, label and
+            true_label, or a function of the batch that returns (image, label).
+        forward: How the network is run, where `choose_call` does not find it out: the name of a method or submodule, or
+            a function of (network, image).
 
     Returns:
         By layer, in order of execution, one row per (ridge, set). Those of a layer that gave no features for some
@@ -48,20 +58,21 @@ def probe(
 
     Raises:
         ValueError: If there is no set `train`, a set is empty, or a tap does not exist.
+        UnreadableBatch: If it is not clear what a batch consists of, or how the network is run on it.
     """
     if TRAIN not in sets:
         raise ValueError(f"probe needs a set called {TRAIN} to fit on; got {', '.join(sets)}")
     network = _unwrapped(network)
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with frozen(network, compare=True) as changed:
-        reader = _Reader(network, taps, channels, lambda found: by_layer(reduce, found, width), device)
+        reader = _Reader(network, taps, channels, lambda found: by_layer(reduce, found, width), device, batch, forward)
         data = {name: reader.read(batches, name) for name, batches in sets.items()}
     if changed:
         warnings.warn(
             f"probe has changed the network in {', '.join(changed)}, beyond what can be put back", stacklevel=2
         )
     labels = {name: part.pop("") for name, part in data.items()}
-    classes = 1 + max(int(label.max()) for label in labels.values())
+    classes = max(1, 1 + max(int(label.max()) for label in labels.values()))
     results: dict[str, list[Separability]] = {}
     for layer in reader.reduce:
         if layer in reader.missing:
@@ -80,6 +91,11 @@ def _unwrapped(network: nn.Module) -> nn.Module:
     return _unwrapped(inside) if isinstance(inside, nn.Module) else network
 
 
+def _on(device: torch.device, whole: Any) -> Any:
+    """A batch with its tensors on a device."""
+    return swapped(whole, lambda tensor: tensor.to(device))
+
+
 class _Reader:
     """Reads sets; on the first batch of all it finds the taps.
 
@@ -89,6 +105,8 @@ class _Reader:
         channels: Where they have their channels.
         reductions: What is made of the layers found.
         device: Where the network is.
+        reading: What batches consist of.
+        forward: How the network is run.
     """
 
     def __init__(
@@ -98,9 +116,11 @@ class _Reader:
         channels: str | None,
         reductions: Callable[[Sequence[Tap]], dict[str, LayerReduction]],
         device: torch.device,
+        reading: BatchReading | None,
+        forward: Forward | None,
     ) -> None:
         self.network, self.taps, self.channels, self.reductions = network, taps, channels, reductions
-        self.device = device
+        self.device, self.reading, self.forward, self.call = device, reading, forward, Call(forward)
         self.reduce: dict[str, LayerReduction] = {}
         self.widths: dict[str, int] = {}
         self.missing: dict[str, str] = {}  # layers without features of some samples, and why
@@ -109,19 +129,18 @@ class _Reader:
         """Features of a whole set by tap, and its labels under the empty name.
 
         Raises:
-            ValueError: If it has no batches, or they are no pairs of tensors.
+            ValueError: If it has no batches.
+            UnreadableBatch: If they cannot be read.
         """
         pieces: dict[str, list[Tensor]] = {}
         for batch in batches:
-            pair = isinstance(batch, (tuple, list)) and len(batch) >= 2
-            if not pair or not all(isinstance(x, Tensor) for x in batch[:2]):
-                raise ValueError(f"probe needs batches (input, label) of tensors; {name} gives {type(batch).__name__}")
-            inputs, label = batch[0].to(self.device), batch[1].to(self.device)
+            read = read_batch(_on(self.device, batch), self.reading, f"probe, in the set {name},")
             if not self.reduce:
-                self._look(inputs)
+                self._look(read)
             wanted = {tap: reduce for tap, reduce in self.reduce.items() if tap not in self.missing}
-            found = read_features(self.network, self.network, inputs, wanted, self.missing)
-            pieces.setdefault("", []).append(label)
+            run = partial(self.call, self.network, read)
+            found = read_features(self.network, run, read.rows, wanted, self.missing)
+            pieces.setdefault("", []).append(read.true_label)
             for tap, rows in found.items():
                 pieces.setdefault(tap, []).append(rows)
                 first = self.widths.setdefault(tap, rows.shape[1])
@@ -131,10 +150,10 @@ class _Reader:
             raise ValueError(f"the set {name} has no batches")
         return {tap: torch.cat(rows) for tap, rows in pieces.items() if tap not in self.missing}
 
-    def _look(self, inputs: Tensor) -> None:
-        """Find the taps."""
+    def _look(self, batch: LabelledBatch) -> None:
+        """Find out how the network is run, and its taps."""
         left_out: dict[str, str] = {}
-        available = find_taps(self.network, self.network, inputs, self.channels, left_out)
+        self.call, available, _ = find_call(self.network, self.forward, batch, self.channels, left_out)
         self.reduce = self.reductions(select_taps(self.taps, available, left_out))
         if left_out:
             listed = "; ".join(f"{tap} ({reason})" for tap, reason in left_out.items())

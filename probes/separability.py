@@ -21,7 +21,7 @@ class LabelledFeatures:
 
     Attributes:
         features: One row per sample.
-        labels: By label kind ("true_label", "given_label", ...), one label per sample.
+        labels: By label kind ("true_label", "given_label", ...), one label per sample; below 0 where there is none.
     """
 
     features: Float[Tensor, "n d"]
@@ -80,7 +80,7 @@ def separability(
     start: Float[Tensor, "k e c"] | None = None,
     in_place: bool = False,
 ) -> tuple[list[Separability], Float[Tensor, "k e c"] | None]:
-    """Fit one probe per label kind and ridge, and score it on every set.
+    """Fit one probe per label kind and ridge, and score it on every set; samples without a label count nowhere.
 
     Args:
         fitted_on: The training set. Features are standardised by its mean and standard deviation.
@@ -97,6 +97,54 @@ def separability(
         `failed`, and no weights.
     """
     ridges = list(ridge) if isinstance(ridge, Sequence) else [ridge]
+    if all(bool((label >= 0).all()) for data in (fitted_on, *scored_on.values()) for label in data.labels.values()):
+        return _fit_and_score(fitted_on, scored_on, classes, ridges, tolerance, start, in_place)
+    rows: list[Separability] = []
+    weights: list[Tensor | None] = []
+    for place, kind in enumerate(fitted_on.labels):  # each on the samples that have it
+        fitted = with_label(fitted_on, kind)
+        there = {
+            split: fitted if data.features is fitted_on.features else with_label(data, kind)
+            for split, data in scored_on.items()
+        }
+        empty = [split for split, data in there.items() if not len(data.features)]
+        if not len(fitted.features):
+            rows += failed([(kind, strength) for strength in ridges], scored_on, "no training sample has a label")
+            weights.append(None)
+            continue
+        first = None if start is None else start[place * len(ridges) : (place + 1) * len(ridges)]
+        scored = {split: data for split, data in there.items() if split not in empty}
+        found, fit = _fit_and_score(fitted, scored, classes, ridges, tolerance, first, in_place=False)
+        rows += [*found, *failed([(kind, strength) for strength in ridges], empty, "no sample has a label")]
+        weights.append(fit)
+    whole = [fit for fit in weights if fit is not None]
+    return rows, torch.cat(whole) if len(whole) == len(weights) else None
+
+
+def with_label(data: LabelledFeatures, kind: str) -> LabelledFeatures:
+    """The samples that have a label of a kind, with no other labels.
+
+    Args:
+        data: Features and labels.
+        kind: Of the labels.
+    """
+    label = data.labels[kind]
+    there = label >= 0
+    if bool(there.all()):
+        return LabelledFeatures(data.features, {kind: label})
+    return LabelledFeatures(data.features[there.to(data.features.device)], {kind: label[there]})
+
+
+def _fit_and_score(
+    fitted_on: LabelledFeatures,
+    scored_on: Mapping[str, LabelledFeatures],
+    classes: int,
+    ridges: list[float],
+    tolerance: float,
+    start: Float[Tensor, "k e c"] | None,
+    in_place: bool,
+) -> tuple[list[Separability], Float[Tensor, "k e c"] | None]:
+    """Do so where every sample has all labels."""
     kinds = list(fitted_on.labels)
     problems = [(kind, strength) for kind in kinds for strength in ridges]
     for split, data in scored_on.items():

@@ -18,6 +18,10 @@ BLOCK = 125  # samples per block: their activations stay in a CPU's cache, a qua
 TURN = 16  # blocks of a process that are sent at a time
 
 
+class FailedTogether(RuntimeError):
+    """Something that went wrong on some process, raised on all of them at the same place."""
+
+
 @dataclass(frozen=True)
 class Shard:
     """This process's share of the work.
@@ -72,6 +76,25 @@ class Shard:
                 place = whole[first * BLOCK * self.ranks :][: len(in_turn)]
                 place.copy_(in_turn[: len(place)])
         return whole
+
+    def agree(self, error: Exception | None) -> None:
+        """End a piece of work on all processes alike: where one of them failed, all fail, and none waits for it.
+
+        Args:
+            error: What went wrong on this process.
+
+        Raises:
+            Exception: The error, on a single process.
+            FailedTogether: If there is one on any of several.
+        """
+        if self.ranks == 1:
+            if error is not None:
+                raise error
+            return
+        mine = None if error is None else f"{type(error).__name__}: {error}"
+        reasons = {rank: reason for rank, reason in self.share({self.rank: mine}).items() if reason}
+        for rank, reason in sorted(reasons.items()):
+            raise FailedTogether(f"{reason} (process {rank})") from error
 
     def share(self, mine: dict[int, Any]) -> dict[int, Any]:
         """Give every process the results of all, by item."""

@@ -46,7 +46,7 @@ from stratoscope.callbacks.linear_probes import finished_epochs
 from stratoscope.catalogue import catalogue
 from stratoscope.checkpoint import CONFIG, LastCheckpoint, WholeFiles, check_weights, load_checkpoint, newest_good
 from stratoscope.completion import PrintCompletion
-from stratoscope.datamodules import ImageDataModule
+from stratoscope.datamodules import Batch, ImageDataModule
 from stratoscope.datamodules.augmentation import draws
 from stratoscope.doctor import doctor
 from stratoscope.end_together import EndTogether
@@ -246,13 +246,13 @@ class Command(LightningCLI):
                 and not self._get(self.config, "ckpt_path")
             ):
                 callback.load(self.model)  # now, as it may not fit
-        image = self._try_data()
+        batch = self._try_data()
         if isinstance(self.model, Classifier):
-            self._check_network(image)
+            self._check_network(batch.image)
         layers: dict[LinearProbes | OnlineProbes, list[str]] = {}
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, LinearProbes | OnlineProbes):
-                layers[callback] = [tap.name for tap in callback.choose_taps(self.model, image)]
+                layers[callback] = [tap.name for tap in callback.choose_taps(self.model, batch)]
             if isinstance(callback, LinearProbes):
                 callback.choice.size(len(self.datamodule.sets["train"]))
                 last = self.trainer.max_epochs
@@ -261,8 +261,8 @@ class Command(LightningCLI):
         if self.subcommand == "fit":
             check_monitors(self.trainer, self.model, self.datamodule, layers)
 
-    def _try_data(self) -> torch.Tensor:
-        """Read and augment two training images, make all loaders, and return two test images.
+    def _try_data(self) -> Batch:
+        """Read and augment two training images, make all loaders, and return two test samples.
 
         Raises:
             Refused: If an augmentation does not fit the images, or a batch normalisation the last batch.
@@ -285,8 +285,8 @@ class Command(LightningCLI):
             if isinstance(callback, HumanUncertainty):
                 callback.check({name: part for name, part in data.sets.items() if name != "train"})
         test = data.sets["test"]
-        image: torch.Tensor = test.__getitems__(range(min(2, len(test)))).image
-        return image
+        samples: Batch = test.__getitems__(range(min(2, len(test))))
+        return samples
 
     def _check_limits(self) -> None:
         """Make the loaders of this command.

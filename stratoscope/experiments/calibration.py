@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from stratoscope.callbacks import LinearProbes
 from stratoscope.callbacks.probe_plan import fitting_seconds
+from stratoscope.datamodules import Batch
 from stratoscope.datamodules.image_data import EVALUATION_BATCH
 from stratoscope.experiments.grid import PlannedRun
 from stratoscope.probes import frozen, read_features
@@ -98,7 +99,7 @@ def _seconds(words: Sequence[str]) -> float:
     seconds = epochs * steps * step + evaluations * evaluated * look
     for probes in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(probes, LinearProbes):
-            reduce = probes.layer_reductions(probes.choose_taps(model, some))
+            reduce = probes.layer_reductions(probes.choose_taps(model, Batch(*(part[:FEW] for part in batches[0]))))
             with frozen(model), trainer.precision_plugin.forward_context():
                 features = read_features(model, model, some, reduce, {})
             columns = data.classes * (1 + two_kinds) * len(probes.ridges)

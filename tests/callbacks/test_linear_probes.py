@@ -443,7 +443,7 @@ def test_a_memory_budget_changes_no_result(tmp_path: Path, monkeypatch: pytest.M
     messages: list[str] = []
     monkeypatch.setattr("stratoscope.callbacks.linear_probes.rank_zero_info", messages.append)
     fit(tmp_path / "bound", bound)
-    assert "in a file" in messages[0]
+    assert "in a file" in next(message for message in messages if "to be probed" in message)
     assert free.table.rows == bound.table.rows
     assert all(torch.equal(bound.weights[name], weights) for name, weights in free.weights.items())
     assert not list((tmp_path / "bound").rglob(".features-*"))
@@ -455,7 +455,8 @@ def test_the_plan_is_said_before_the_first_fit(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("stratoscope.callbacks.linear_probes.rank_zero_info", messages.append)
     fit(tmp_path, LinearProbes(taps=["first", "last"], width=8))
     assert sum("to be probed" in message for message in messages) == 1
-    lines = messages[0].splitlines()
+    assert messages[0] == "LinearProbes reads batches as (image, label) and runs forward(image)"
+    lines = messages[1].splitlines()
     assert lines[0].startswith("reading 240 samples took")
     assert [line.split()[0] for line in lines[1:3]] == ["first", "last"]
     assert "8 of 16 features" in lines[1]

@@ -62,6 +62,11 @@ class Buckets(Sampler[list[int]]):
         raise AssertionError("nobody may ask it, as it may draw")
 
 
+def ours(batches: Any) -> DataLoader[Any]:
+    """A loader of our batches, whose indices are tensors."""
+    return DataLoader(DATA, batch_sampler=batches)
+
+
 def subset(n: int) -> SubsetRandomSampler:
     """Some samples."""
     return SubsetRandomSampler(range(n))
@@ -80,7 +85,7 @@ def dealt(inner: Any = None, shuffle: bool = True) -> DistributedSampler[Any]:
         (DataLoader(DATA), EVERY),
         (DataLoader(DATA, shuffle=True), EVERY),
         (DataLoader(DATA, sampler=subset(7)), EVERY[:7]),
-        (DataLoader(DATA, sampler=SubsetRandomSampler(torch.arange(7))), EVERY[:7]),  # type: ignore[arg-type]
+        (DataLoader(DATA, sampler=SubsetRandomSampler(torch.arange(7))), EVERY[:7]),
         (DataLoader(DATA, batch_sampler=BatchSampler(subset(10), 4, False)), EVERY[:10]),
         (DataLoader(DATA, batch_sampler=BatchSampler(Wrapper(subset(10)), 4, False)), EVERY[:10]),
         (DataLoader(DATA, sampler=BatchSampler(subset(10), 4, False), batch_size=None), EVERY[:10]),
@@ -88,7 +93,7 @@ def dealt(inner: Any = None, shuffle: bool = True) -> DistributedSampler[Any]:
         (DataLoader(DATA, batch_sampler=Buckets(3, indices=[5, 2, 9])), [2, 5, 9]),
         (DataLoader(DATA, batch_sampler=Buckets(10, batch_size=4)), EVERY),
         (DataLoader(DATA, sampler=SequentialSampler(range(9))), EVERY[:9]),
-        (DataLoader(DATA, sampler=RandomSampler(range(9))), EVERY[:9]),  # type: ignore[arg-type]
+        (DataLoader(DATA, sampler=RandomSampler(range(9))), EVERY[:9]),
         (DataLoader(DATA, sampler=RandomSampler(DATA, replacement=True, num_samples=SIZE)), EVERY),
         (DataLoader(DATA, sampler=WeightedRandomSampler(WEIGHTS.tolist(), SIZE)), EVERY[1::2]),
         (DataLoader(DATA, sampler=Wrapper(WeightedRandomSampler(WEIGHTS.tolist(), SIZE))), EVERY[1::2]),
@@ -97,8 +102,8 @@ def dealt(inner: Any = None, shuffle: bool = True) -> DistributedSampler[Any]:
         (DataLoader(DATA, batch_sampler=BatchSampler(dealt(subset(7)), 4, False)), EVERY[:7]),
         (DataLoader(DATA, sampler=dealt(Wrapper(subset(7)))), EVERY[:7]),
         (DataLoader(Subset(DATA, range(5, 20)), shuffle=True), EVERY[:15]),
-        (DataLoader(DATA, batch_sampler=ShuffledBatches(SIZE, 8, 0)), EVERY),
-        (DataLoader(DATA, batch_sampler=SequentialBatches(SIZE, 8, 1, 2)), EVERY),
+        (ours(ShuffledBatches(SIZE, 8, 0)), EVERY),
+        (ours(SequentialBatches(SIZE, 8, 1, 2)), EVERY),
     ],
 )
 def test_samples_are_those_that_the_loader_gives(loader: DataLoader[Any], samples: list[int]) -> None:
@@ -183,7 +188,7 @@ def test_our_batches_say_which_samples_come(ranks: int) -> None:
     """In the order of the first epoch where that is the order of all, and what all ranks are given."""
     parts = [ShuffledBatches(SIZE, 8, 3, rank, ranks, same=True) for rank in range(ranks)]
     first = sorted(int(i) for part in parts for batch in list(part)[:2] for i in batch)
-    loader = DataLoader(DATA, batch_sampler=parts[0])
+    loader = ours(parts[0])
     assert given_samples(loader, "train", 2)[0] == first
     assert len(first) == 16
     rest = [SequentialBatches(SIZE, 8, rank, ranks) for rank in range(ranks)]
@@ -213,5 +218,5 @@ def test_padding_is_what_comes_twice(size: int, replicas: int, each: int, shuffl
 
 def test_what_is_not_dealt_out_has_no_padding() -> None:
     """Plain loaders, ours, and anything else."""
-    for loader in (DataLoader(DATA, 7), DataLoader(DATA, batch_sampler=SequentialBatches(SIZE, 8)), [DATA.tensors]):
+    for loader in (DataLoader(DATA, 7), ours(SequentialBatches(SIZE, 8)), [DATA.tensors]):
         assert padding(loader, 5, 7) == 0

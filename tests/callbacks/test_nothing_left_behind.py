@@ -244,12 +244,6 @@ def overflowing() -> LightningModule:
     return module
 
 
-def reducing(probes: Any) -> Any:
-    """The same probes with a reduction that raises."""
-    probes.reduce = Drawing()
-    return probes
-
-
 class Blind(Somebody):
     """Its validation returns no logits."""
 
@@ -267,17 +261,22 @@ FAILING: dict[str, tuple[Callable[[Path], Callback], Callable[[], LightningModul
     ),
     "LinearProbes, the network at first": (
         lambda folder: linear(),
-        lambda: Somebody(2),
+        lambda: Somebody(3),  # after both looks at its layers
         "in the middle",
         "on_train_start",
     ),
-    "LinearProbes, the network later": (
+    "LinearProbes, the network later": (  # which costs the rows of that epoch
         lambda folder: linear(epochs=[1]),
-        lambda: Somebody(5),
-        "in the middle",
-        "on_train_epoch_end",
+        lambda: Somebody(9),
+        "",
+        "",
     ),
-    "LinearProbes, a reduction": (lambda folder: reducing(linear()), Somebody, "in the middle", "on_train_start"),
+    "LinearProbes, a reduction": (
+        lambda folder: linear(reduction=Drawing()),
+        Somebody,
+        "in the middle",
+        "on_train_start",
+    ),
     "OnlineProbes, the network": (
         lambda folder: OnlineProbes("network.4"),
         lambda: Somebody(1),
@@ -285,10 +284,10 @@ FAILING: dict[str, tuple[Callable[[Path], Callback], Callable[[], LightningModul
         "on_train_batch_start",
     ),
     "OnlineProbes, a reduction": (
-        lambda folder: reducing(OnlineProbes(["network.1", "network.4"])),
+        lambda folder: OnlineProbes(["network.1", "network.4"], reduction=Drawing()),
         Somebody,
-        "in the middle",
-        "",  # in the forward pass
+        "",  # in the forward pass that trains, which it must not end
+        "",
     ),
     "HumanUncertainty": (
         lambda folder: HumanUncertainty(human_file(folder)),
@@ -306,7 +305,9 @@ FAILING: dict[str, tuple[Callable[[Path], Callback], Callable[[], LightningModul
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*probes failed")
+@pytest.mark.filterwarnings(
+    "ignore:.*probes failed", "ignore:probes of epoch 1 failed", "ignore:online probes leave out"
+)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if "solver" in name else []) for name in FAILING]
 )

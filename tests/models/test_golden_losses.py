@@ -47,9 +47,8 @@ FILE = Path(__file__).with_name("golden_losses.csv")
 WRITE = "STRATOSCOPE_WRITE_GOLDEN_LOSSES" in os.environ
 STEPS = 8  # a whole epoch and the beginning of the next, where schedules have made their first step
 BATCH = 8
-# Other kernels are 1.3e-11 apart at most (KeskarC2; the digits stored are 3e-12). A learning rate 10 % higher is 1e-3
-# apart and more, one 0.1 % higher 3e-5; other labels, another order, initialisation or normalisation 1e-2. AlexNet has
-# hardly begun to learn: 3e-5, 3e-3 and 1e-4 of rate, labels and normalisation in its first 3 steps.
+# Other kernels are 1.3e-11 apart at most (KeskarC2; the digits stored are 3e-12). A learning rate 0.1 % higher is 3e-5
+# apart and more, one 10 % higher 1e-3; other labels, another order, initialisation or normalisation 1e-2.
 TOLERANCE = 1e-8
 SMALL = 1e-11  # losses below are all the same: labels that are learnt
 

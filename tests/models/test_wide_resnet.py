@@ -106,7 +106,7 @@ def test_logits_are_the_same_however_they_are_computed() -> None:
         assert_close(model(image), logits, rtol=1e-4, atol=1e-5)
         assert_close(compiled(image), logits)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert (model(image).float() - logits).norm() < 0.04 * logits.norm()  # 0.004 to 0.007 on any kernels
+            assert_close(model(image).float(), logits, rtol=0.1, atol=0.05)
 
 
 def test_the_optimiser_of_zhangs_code() -> None:

@@ -58,7 +58,6 @@ def test_what_people_give_is_understood(batch: Any, how: str) -> None:
     assert torch.equal(found.given_label, LABEL)
     assert found.true_label is found.given_label
     assert found.how == how
-    assert found.no_input == ""
 
 
 def test_given_and_true_labels_are_told_apart() -> None:
@@ -115,15 +114,13 @@ def test_truth_values_are_two_classes_and_minus_one_stays() -> None:
 
 
 def test_token_ids_come_with_their_mask() -> None:
-    """As a mapping where there is more than ids; either way they are no input to probe."""
+    """As a mapping where there is more than ids."""
     whole = {"input_ids": IDS, "attention_mask": MASK, "labels": LABEL, "text": ["a"] * 5}
     found = read_batch(whole)
     assert {*found.image} == {"input_ids", "attention_mask"}
-    assert (found.rows.shape, found.no_input) == ((5, 7), "several tensors")
+    assert found.rows is IDS
     alone = read_batch({"input_ids": IDS, "label": LABEL})
     assert torch.equal(alone.image, IDS)
-    assert alone.no_input == read_batch((IDS, LABEL)).no_input == "token ids"
-    assert read_batch((IMAGE.to(torch.uint8), LABEL)).no_input == ""
     assert read_batch(({"input_ids": IDS, "attention_mask": MASK}, LABEL)).image.keys() == found.image.keys()
 
 

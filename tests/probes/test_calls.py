@@ -1,5 +1,6 @@
 """Tests of probes/calls.py."""
 
+from collections import UserDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -188,6 +189,30 @@ def test_a_forward_that_yields_is_run_to_its_end() -> None:
     image, logits = choose_call(module, None, read)(module, read)
     assert torch.equal(image, IMAGE)
     assert torch.equal(logits, module.layer(IMAGE))
+
+
+@pytest.mark.parametrize(("forward", "batch"), [(of_image, PAIR), (of_batch, PAIR), (of_keyword, UserDict(SEEN))])
+def test_another_image_stands_in_for_that_of_the_batch(forward: Any, batch: Any) -> None:
+    """Wherever it lies, and with another number of rows."""
+    module, read = network(forward), read_batch(batch)
+    call = choose_call(module, None, read)
+    for rows in (3, 5, 8):
+        other = torch.rand(rows, 12, generator=torch.Generator().manual_seed(rows))
+        assert torch.equal(call(module, read, other), module.layer(other))
+
+
+def test_the_rest_of_the_batch_has_as_many_rows() -> None:
+    """A mask goes with the token ids, whatever holds them."""
+
+    def masked(self: Any, batch: Any) -> Tensor:
+        logits: Tensor = (self.table(batch["input_ids"]) * batch["attention_mask"][..., None]).mean(1)
+        return logits
+
+    module, read = network(masked), read_batch(UserDict(WORDS))
+    call = choose_call(module, None, read)
+    assert str(call) == "forward(batch)"
+    assert call(module, read, read.rows[:3]).shape == (3, 3)
+    assert call(module, read, read.rows[torch.arange(9) % 5]).shape == (9, 3)
 
 
 class Pair(NamedTuple):

@@ -70,7 +70,7 @@ def test_what_cannot_be_probed_is_refused(network: nn.Sequential) -> None:
         probe(network, {"test": [data(5, 0).tensors]})
     with pytest.raises(ValueError, match="the set train has no batches"):
         probe(network, {"train": []})
-    with pytest.raises(ValueError, match=r"needs batches \(input, label\) of tensors; train gives Tensor"):
+    with pytest.raises(TypeError, match=r"probe, in the set train, needs batches \(image, label\).*got float32 \(3,\)"):
         probe(network, {"train": labels_only()})
     with pytest.raises(ValueError, match="no tap matches 'conv'"):
         probe(network, {"train": [data(5, 0).tensors]}, taps="conv")
