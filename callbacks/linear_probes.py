@@ -93,10 +93,9 @@ class LinearProbes(Callback):
         taps: Layers to probe: 'natural' (the points the network names itself, else all), 'all', names as in
             `named_modules()`, globs such as '*.relu*', or a list of these.
         width: Most features per layer; wider layers are reduced to it. None keeps all.
-        reduction: How: by_layout (the mean over tokens of sequences, means of neighbouring positions of maps),
-            average_pool, channel_means, token_mean, cls (the first token), feature_subset (Alain & Bengio's random
-            features), random_projection or none; in Python also a function of an activation (n, ...) that returns
-            features (n, d).
+        reduction: How: average_pool (means of neighbouring positions; of token layers the mean over all tokens),
+            channel_means, token_mean, cls (the first token), feature_subset (Alain & Bengio's random features),
+            random_projection or none; in Python also a function of an activation (n, ...) that returns features (n, d).
         channels: Where layers have their channels whose module does not tell: first, as convolutions, or last, as
             transformers.
         ridge: Strength of the L2 penalty ridge/2 |W|^2 on standardised features, beside the mean cross-entropy; or
@@ -127,7 +126,7 @@ class LinearProbes(Callback):
         self,
         taps: str | list[str] = "natural",
         width: int | None = 1024,
-        reduction: str | Callable[[Tensor], Tensor] = "by_layout",
+        reduction: str | Callable[[Tensor], Tensor] = "average_pool",
         ridge: float | list[float] = 1e-3,
         held_out: int = 0,
         every_n_epochs: int = 1,

@@ -81,10 +81,9 @@ class OnlineProbes(Callback):
             `named_modules()`, globs such as '*.relu*', or a list of these.
         width: Most features per layer; wider layers are reduced to it. None keeps all. A feature takes 8 bytes per
             class and label kind.
-        reduction: How: by_layout (the mean over tokens of sequences, means of neighbouring positions of maps),
-            average_pool, channel_means, token_mean, cls (the first token), feature_subset (Alain & Bengio's random
-            features), random_projection or none; in Python also a function of an activation (n, ...) that returns
-            features (n, d).
+        reduction: How: average_pool (means of neighbouring positions; of token layers the mean over all tokens),
+            channel_means, token_mean, cls (the first token), feature_subset (Alain & Bengio's random features),
+            random_projection or none; in Python also a function of an activation (n, ...) that returns features (n, d).
         learning_rate: Share of the step that is safe on every batch, 1 / (L + ridge) (see `OnlineProbe`).
         momentum: Share of the last step that is taken again, in [0, 1).
         ridge: Strength of the L2 penalty ridge/2 |W|^2 on standardised features, beside the mean cross-entropy.
@@ -104,7 +103,7 @@ class OnlineProbes(Callback):
         self,
         taps: str | list[str] = "natural",
         width: int | None = 1024,
-        reduction: str | Callable[[Tensor], Tensor] = "by_layout",
+        reduction: str | Callable[[Tensor], Tensor] = "average_pool",
         learning_rate: float = 1.0,
         momentum: float = 0.9,
         ridge: float = 1e-3,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stratoscope.probes.batches import BatchReading, LabelledBatch, read_batch
 from stratoscope.probes.calls import Call, Forward, find_call, swapped
 from stratoscope.probes.isolation import frozen
-from stratoscope.probes.reduction import BY_LAYOUT, LayerReduction, by_layer
+from stratoscope.probes.reduction import AVERAGE_POOL, LayerReduction, by_layer
 from stratoscope.probes.separability import LabelledFeatures, Separability, failed, separability
 from stratoscope.probes.taps import Tap, read_features, select_taps
 
@@ -22,7 +22,7 @@ def probe(
     network: nn.Module,
     sets: Mapping[str, Iterable[Any]],
     taps: str | Sequence[str] = "natural",
-    reduce: str | Callable[[Tensor], Tensor] = BY_LAYOUT,
+    reduce: str | Callable[[Tensor], Tensor] = AVERAGE_POOL,
     ridge: float | Sequence[float] = 1e-3,
     tolerance: float = 1e-6,
     width: int | None = 1024,

@@ -26,7 +26,7 @@ from stratoscope.probes.taps import Tap
 
 SIGNS = 2**24  # entries of a random projection made at a time (64 MiB in float32)
 
-BY_LAYOUT = "by_layout"
+AVERAGE_POOL = "average_pool"
 
 
 @runtime_checkable
@@ -42,11 +42,11 @@ def reduction(how: str | Callable[[Tensor], Tensor], width: int | None, seed: in
     """The reduction of this name.
 
     Args:
-        how: 'by_layout' (the mean over tokens of token layers (n, t, d), means of neighbours of all others),
-            'average_pool' (means of neighbouring positions), 'channel_means' (one mean per channel), 'token_mean'
-            and 'cls' (of token layers their mean and their first one, of others 'average_pool'), 'none' (all
-            features), 'feature_subset' (some features, drawn at random once) or 'random_projection' (random signed
-            sums). Or a function of an activation (n, ...) that returns features (n, d).
+        how: 'average_pool' (means of neighbouring positions; of token layers (n, t, d) the mean over all tokens),
+            'channel_means' (one mean per channel), 'token_mean' and 'cls' (of token layers their mean and their first
+            one, however narrow they are, of others 'average_pool'), 'none' (all features), 'feature_subset' (some
+            features, drawn at random once) or 'random_projection' (random signed sums). Or a function of an activation
+            (n, ...) that returns features (n, d).
         width: Most features per sample; None keeps all. 'none' and a function do without; the means over all positions
             and 'cls' have one feature per channel, however many.
         seed: Decides the subset and the projection.
@@ -62,9 +62,8 @@ def reduction(how: str | Callable[[Tensor], Tensor], width: int | None, seed: in
     if callable(how):
         return Custom(how)
     reductions: dict[str, Reduction] = {
-        BY_LAYOUT: ByLayout(width),
         "none": Flatten(),
-        "average_pool": AveragePool(width),
+        AVERAGE_POOL: AveragePool(width),
         "channel_means": ChannelMeans(),
         "token_mean": TokenMean(width),
         "cls": FirstToken(width),
@@ -103,9 +102,9 @@ class LayerReduction:
         """
         if width == features and not isinstance(self.how, Custom):
             return ""
-        if self.name == BY_LAYOUT:
-            return "token_mean" if self.layout.tokens else "average_pool"
-        return "average_pool" if self.name in {"token_mean", "cls"} and not self.layout.tokens else self.name
+        if self.name == AVERAGE_POOL and self.layout.tokens:
+            return "token_mean"
+        return AVERAGE_POOL if self.name in {"token_mean", "cls"} and not self.layout.tokens else self.name
 
 
 def by_layer(
@@ -127,8 +126,9 @@ def average_pool(
 
     Feature maps (n, channels, height, width), or with their channels elsewhere, are averaged over the finest square
     grid that fits: 64 channels and width 1,024 give 4 x 4 means per channel, in this order. So are sequences and
-    volumes over their one or three axes, each channel at least as one mean, however many channels there are. Anything
-    else, and maps with more channels than `width`, is averaged over neighbouring entries of the flattened activation.
+    volumes over their one or three axes, each channel at least as one mean, however many channels there are. Tokens
+    (n, t, d) are averaged over all t of them. Anything else, and maps with more channels than `width`, is averaged over
+    neighbouring entries of the flattened activation.
 
     Args:
         activation: Output of a layer for n samples.
@@ -140,6 +140,8 @@ def average_pool(
     """
     features = activation.to(_dtype(activation))
     if width is not None and features.shape[1:].numel() > width:
+        if channels == 2 and features.ndim == 3:
+            return _token_mean(activation)
         features = _pooled(features, width, 1 if channels is None and features.ndim == 4 else channels)
     features = features.flatten(1)
     shared = features.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()
@@ -202,7 +204,7 @@ class TokenMean:
     def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
         """Return the means, summed in float32 at least."""
         if _has_tokens(activation, channels):
-            return activation.mean(1, dtype=_dtype(activation))
+            return _token_mean(activation)
         return average_pool(activation, self.width, channels)
 
 
@@ -220,25 +222,6 @@ class FirstToken:
         """Return the token."""
         if _has_tokens(activation, channels):
             return average_pool(activation[:, 0], None)
-        return average_pool(activation, self.width, channels)
-
-
-@dataclass(frozen=True)
-class ByLayout:
-    """All features where they are few enough; else the mean over tokens of (n, t, d), of anything else `AveragePool`.
-
-    Attributes:
-        width: Most features per sample; None keeps all.
-    """
-
-    width: int | None
-
-    def __call__(self, activation: Float[Tensor, "n ..."], channels: int | None = None, /) -> Float[Tensor, "n d"]:
-        """Return the features."""
-        if self.width is None or activation.shape[1:].numel() <= self.width:
-            return average_pool(activation, None)
-        if channels == 2:
-            return TokenMean(self.width)(activation, channels)
         return average_pool(activation, self.width, channels)
 
 
@@ -342,6 +325,10 @@ class RandomProjection:
             for some, rows in zip(flat.split(block, dim=1), bits.split(block), strict=True):
                 features += some.to(features.dtype) @ _signs(rows, self.width).to(features.dtype)
         return features / sqrt(self.width)
+
+
+def _token_mean(tokens: Float[Tensor, "n t d"]) -> Float[Tensor, "n d"]:
+    return tokens.mean(1, dtype=_dtype(tokens))
 
 
 def _has_tokens(activation: Tensor, channels: int | None) -> bool:

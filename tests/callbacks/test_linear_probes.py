@@ -431,7 +431,7 @@ def test_unknown_measures_and_reductions_are_refused() -> None:
     """The message names what there is."""
     with pytest.raises(ValueError, match=r"measures must be of neighbours, rank, .*; got cka"):
         LinearProbes(measures=["cka"])
-    with pytest.raises(ValueError, match="unknown reduction 'pool': choose one of by_layout, none, average_pool"):
+    with pytest.raises(ValueError, match="unknown reduction 'pool': choose one of none, average_pool"):
         LinearProbes(reduction="pool")
 
 
