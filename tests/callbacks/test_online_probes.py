@@ -590,7 +590,7 @@ def test_the_whole_run_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (tmp_path / "online_probes.png").read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert "not to the optimum (~)" in printed
-    assert "Linear probe accuracy on true labels, test set" in printed
+    assert "Linear probe accuracy on true labels, val set" in printed
     assert printed.count("~ │") == 4
 
 
