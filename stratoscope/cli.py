@@ -55,7 +55,7 @@ from stratoscope.finished_epochs import FinishedEpochs
 from stratoscope.interruption import Interrupted, StopOnSignal, requeue
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.models import Classifier
-from stratoscope.probes import frozen
+from stratoscope.probes import UnreadableBatch, frozen
 from stratoscope.quiet import quieten
 from stratoscope.refusal import Refused, one_line
 from stratoscope.report import report
@@ -445,6 +445,7 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: With code 2 for input that was refused, 1 for a loss that is no number, 74 for files that cannot
             be written.
         Refused: The first with --debug.
+        UnreadableBatch: Likewise.
         OSError: The second with --debug.
     """
     words = list(sys.argv[1:] if args is None else args)
@@ -480,7 +481,7 @@ def main(args: Sequence[str] | None = None) -> None:
             _say(f"run {command.directory.path} is already finished; to run it again give another --run")
             return
         command.start()
-    except Refused as refusal:
+    except (Refused, UnreadableBatch) as refusal:  # other people's batches are seen when the loaders are made
         if debug:
             raise
         print(f"stratoscope: {refusal}", file=sys.stderr)

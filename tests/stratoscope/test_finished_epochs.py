@@ -110,3 +110,19 @@ def test_labels_of_other_peoples_data_are_not_known(capsys: pytest.CaptureFixtur
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["digits"].endswith("Digits, true labels")
     assert lines["others"].endswith("Others, labels unknown")
+
+
+@pytest.mark.filterwarnings("ignore:.*(does not have many workers|logging interval)")
+@pytest.mark.parametrize("probes", ["LinearProbes", "OnlineProbes"])
+def test_batches_that_cannot_be_read_are_refused_in_one_line(probes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A module that predicts numbers: code 2 and a line that says what was got, and no step is taken."""
+    regression = SOMEBODY.replace("image[:, :3].argmax(1)", "image[:, :3]").replace("cross_entropy", "mse_loss")
+    Path("numbers_of_others.py").write_text(regression)
+    words = FIT.replace("somebody.Somebody", "numbers_of_others.Somebody").replace("LinearProbes", probes)
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    *_, line = capsys.readouterr().err.strip().splitlines()
+    assert ended.value.code == 2
+    assert line.startswith(f"stratoscope: {probes} needs batches (image, label)")
+    assert ", 3) look like several labels per image" in line
+    assert not Path("runs/own/checkpoints/last.ckpt").exists()
