@@ -27,6 +27,7 @@ from stratoscope.datamodules.order import SequentialBatches, ShuffledBatches
 SIZE = 40
 DATA = TensorDataset(torch.arange(SIZE))
 EVERY = list(range(SIZE))
+SEVEN: Any = torch.arange(7)  # people give tensors, too
 WEIGHTS = torch.tensor([0.0, 1.0] * (SIZE // 2))
 
 
@@ -85,7 +86,7 @@ def dealt(inner: Any = None, shuffle: bool = True) -> DistributedSampler[Any]:
         (DataLoader(DATA), EVERY),
         (DataLoader(DATA, shuffle=True), EVERY),
         (DataLoader(DATA, sampler=subset(7)), EVERY[:7]),
-        (DataLoader(DATA, sampler=SubsetRandomSampler(torch.arange(7))), EVERY[:7]),
+        (DataLoader(DATA, sampler=SubsetRandomSampler(SEVEN)), EVERY[:7]),
         (DataLoader(DATA, batch_sampler=BatchSampler(subset(10), 4, False)), EVERY[:10]),
         (DataLoader(DATA, batch_sampler=BatchSampler(Wrapper(subset(10)), 4, False)), EVERY[:10]),
         (DataLoader(DATA, sampler=BatchSampler(subset(10), 4, False), batch_size=None), EVERY[:10]),
