@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 
 import stratoscope
 from stratoscope.datamodules import CIFAR10, CIFAR100
+from stratoscope.dependencies import OPTIONAL, requirements
 from stratoscope.run_directory import RECORDED
 from stratoscope.wandb_setup import has_key, reachable, server
 
@@ -41,12 +42,14 @@ def doctor(data: str | None = None, runs: str = "runs") -> tuple[str, bool]:
 def _versions() -> Iterator[Finding]:
     system = f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
     yield "stratoscope", f"{stratoscope.__version__}, {system}", ""
-    wanted = {need.name: need for need in map(Requirement, requires("stratoscope") or []) if need.marker is None}
+    wanted = {need.name: need for need in map(Requirement, requirements())}
     for name in RECORDED:
         try:
             found = version(name)
         except PackageNotFoundError:
-            yield name, "missing", "it is not installed"
+            optional = name in OPTIONAL
+            only = ", which only runs that log to it need" if optional else ""
+            yield name, f"not installed{only}", "" if optional else "it is not installed"
             continue
         wrong = ""
         if name in wanted and not wanted[name].specifier.contains(found, prereleases=True):

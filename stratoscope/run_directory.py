@@ -8,8 +8,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -190,9 +191,12 @@ def _now() -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {"stratoscope": stratoscope.__version__, "python": platform.python_version()} | {
-        n: version(n) for n in RECORDED
-    }
+    """What the run is done with, of what is installed."""
+    found = {"stratoscope": stratoscope.__version__, "python": platform.python_version()}
+    for name in RECORDED:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _code() -> dict[str, Any] | None:

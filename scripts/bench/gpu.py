@@ -1,0 +1,338 @@
+"""The most that can be learnt on a GPU in some minutes, the most valuable first, in one Markdown file.
+
+    python scripts/bench/gpu.py --data FOLDER --minutes 9 [--output gpu.md] [--parts PART ...] [--rehearse]
+
+Every part runs in a process of its own, forked from this one, which has imported everything and never touches the
+device: what one part breaks, or that it hangs, costs the others nothing. What a part has found is written at once. With
+--rehearse the same code runs on the CPU, on generated images and at about a hundredth of the size.
+"""
+
+import argparse
+import csv
+import importlib.util
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # a plain checkout, not installed
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])  # of what is started here
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import launch  # noqa: E402
+import lrn  # noqa: E402
+import probes  # noqa: E402
+import torch  # noqa: E402
+import training  # noqa: E402
+from ratios import clock_of, compare, device_name, table  # noqa: E402
+
+from stratoscope.cli import main as stratoscope  # noqa: E402
+
+START = 2.0  # seconds that a part at least gets
+Text = Iterator[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the parts work with.
+
+    Attributes:
+        data: Folder of real CIFAR-10; None generates images.
+        rehearse: Whether to be a hundredth as large, on the CPU.
+        deadline: When the part has to end, by the monotonic clock.
+        folder: For runs, and for what parts leave to each other.
+    """
+
+    data: str | None
+    rehearse: bool
+    deadline: float
+    folder: Path
+
+    @property
+    def device(self) -> str:
+        """Where to run."""
+        return "cpu" if self.rehearse else "cuda"
+
+    @property
+    def accelerator(self) -> str:
+        """What Lightning calls it."""
+        return "cpu" if self.rehearse else "gpu"
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    @property
+    def source(self) -> list[str]:
+        """Options of `fit` that name the data."""
+        if self.data:
+            return ["--data", "CIFAR10", "--data.root", self.data]
+        few = ["--data.train_size", "400", "--data.test_size", "100"] if self.rehearse else []
+        return ["--data", "Shapes", "--data.size", "28", *few]
+
+
+def tests(plan: Plan) -> Text:
+    """The tests marked `gpu`."""
+    words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu", "-p", "no:cacheprovider"]
+    if importlib.util.find_spec("beartype") is None:  # which checks shapes while testing
+        words += ["-o", "addopts=--import-mode=importlib --strict-markers -ra"]
+    if importlib.util.find_spec("xdist") and not plan.rehearse:
+        words += ["-n", str(min(10, os.cpu_count() or 1))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        lines = [line.rstrip() for line in process.stdout or ()]
+    told = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    errors = [line for line in lines if line.startswith("E  ")]
+    print("\n".join(lines))
+    yield f"{lines[-1].strip('= ') if lines else 'nothing was said'}\n"
+    if told or errors:
+        yield "\n".join(["```", *(line[:300] for line in [*told[:40], *errors[:60]]), "```"])
+
+
+def real_runs(plan: Plan) -> Text:
+    """Networks trained and probed on the device; the same weights probed on the CPU give the same answers."""
+    epochs = "1" if plan.rehearse else "2"
+    samples = "200" if plan.rehearse else "10000"
+    yield "| network | epochs | seconds of the run | rows | largest gap here, on the CPU | intervals overlap |"
+    yield " largest difference of accuracies | failed | probing on the CPU |\n|---|---|---|---|---|---|---|---|---|\n"
+    for network in ("SmallAlexNet", "SmallInception"):
+        name = f"{plan.device}-{network}"
+        probing = ["--trainer.callbacks", "LinearProbes", "--trainer.callbacks.train_samples", samples]
+        probing += ["--trainer.callbacks.width", "64"] if plan.rehearse else []
+        wrong = ["--data.corruption", "PartialLabels", "--data.corruption.p", "0.4"]
+        narrow = ["--model.width_multiplier", "0.125"] if plan.rehearse else []
+        model, where = ["--model", network, *narrow], ["--runs", str(plan.folder / "runs")]
+        words = ["fit", *model, *plan.source, *wrong, *probing, "--trainer.callbacks.epochs", f"[{epochs}]", *where]
+        began = time.monotonic()
+        stratoscope([*words, "--trainer.max_epochs", epochs, "--trainer.accelerator", plan.accelerator, "--run", name])
+        here = time.monotonic() - began
+        run = plan.folder / "runs" / name
+        again = ["validate", "--ckpt_path", str(run / "checkpoints" / "last.ckpt"), *probing, *where]
+        began = time.monotonic()
+        stratoscope([*again, "--trainer.accelerator", "cpu", "--run", f"cpu-of-{name}"])
+        there = time.monotonic() - began
+        yield _alike(network, epochs, here, there, _probes(run), _probes(plan.folder / "runs" / f"cpu-of-{name}"))
+
+
+def _probes(run: Path) -> dict[tuple[str, ...], dict[str, str]]:
+    """The rows of a run's table by layer, label kind and set."""
+    with (run / "probes.csv").open(newline="") as text:
+        return {(row["layer"], row["labels"], row["split"]): row for row in csv.DictReader(text)}
+
+
+def _alike(network: str, epochs: str, here: float, there: float, ours: Any, theirs: Any) -> str:
+    """A line of the table that compares two probings."""
+    failed = [key for rows in (ours, theirs) for key, row in rows.items() if row["failed"]]
+    pairs = [(row, theirs[key]) for key, row in ours.items() if key in theirs and key not in failed]
+    overlap = sum(float(a["low"]) <= float(b["high"]) and float(b["low"]) <= float(a["high"]) for a, b in pairs)
+    apart = max((abs(float(a["accuracy"]) - float(b["accuracy"])) for a, b in pairs), default=float("nan"))
+    gaps = [max((float(pair[which]["gap"]) for pair in pairs), default=float("nan")) for which in (0, 1)]
+    said = f"| {network} | {epochs} | {here:.1f} | {len(ours)} | {gaps[0]:.1e}, {gaps[1]:.1e} | "
+    return said + f"{overlap} of {len(pairs)} | {100 * apart:.2f} points | {len(failed)} | {there:.1f} s |\n"
+
+
+def training_table(plan: Plan) -> Text:
+    """A step of training: hand-written PyTorch and the stock recipe against `fit`."""
+    steps, blocks = (2, 1) if plan.rehearse else (40, 15)
+    options = argparse.Namespace(data=plan.data, device=plan.device, threads=1, steps=steps, blocks=blocks)
+    for name in training.NETWORKS:
+        yield f"{table(training.rows(name, options))}\n\n"
+
+
+def probe_table(plan: Plan) -> Text:
+    """What converged probes cost on the device, and scikit-learn on two cores of the CPU beside it."""
+    samples, blocks = (400, 1) if plan.rehearse else (50_000, 7)
+    few = 100 if plan.rehearse else 10_000
+    bench = probes.Bench(plan.data, samples, few, plan.device)
+    yield f"{table(bench.epochs(blocks))}\n\n"
+    yield f"{bench.iterations_table()}\n\n"
+    yield f"{bench.bound_table(blocks)}\n\n"
+    layers = {tap: x[:few].cpu() for tap, x in bench.now.items()}
+    labels = bench.labels[:, :few].cpu()
+    with ProcessPoolExecutor(1, get_context("spawn")) as other:
+        theirs = {}
+        for tap in sorted(layers, key=lambda tap: layers[tap].shape[1]):
+            if plan.left < 20 and not plan.rehearse:
+                break
+            theirs[tap] = other.submit(probes.scikit_learn_seconds, layers[tap], labels, 2).result()
+    ours = {tap: bench.cold_seconds(tap, few, max(3, blocks)) for tap in theirs}
+    yield f"| layer, {few:,} samples, true and given labels | scikit-learn, 2 cores | ours, cold | ratio |\n|---|---|---|---|\n"
+    for tap, seconds in theirs.items():
+        width = layers[tap].shape[1]
+        yield f"| {tap} ({width}) | {seconds:.2f} s | {1e3 * ours[tap]:.1f} ms | {seconds / ours[tap]:.0f} |\n"
+    all_theirs, all_ours = sum(theirs.values()), sum(ours.values())
+    yield f"| {len(theirs)} of {len(layers)} layers | {all_theirs:.1f} s | {1e3 * all_ours:.0f} ms | "
+    yield f"{all_theirs / all_ours:.0f} (at least 100) |\n"
+
+
+def lrn_table(plan: Plan) -> Text:
+    """Local response normalisation: torch's layer and ours."""
+    blocks = 1 if plan.rehearse else 15
+    yield table([lrn.measure(shape, name, blocks, plan.device) for shape in lrn.SHAPES for name in lrn.FORMATS])
+
+
+def launch_table(plan: Plan) -> Text:
+    """Four runs on one device, in order and at a time."""
+    options = launch.experiment(plan.data, 1 if plan.rehearse else 8)
+    options |= {"trainer.accelerator": plan.accelerator}
+    in_order, together = (partial(launch.launch, options, 4, jobs) for jobs in (1, 4))
+    blocks = 1 if plan.rehearse else 2
+    clock = time.perf_counter
+    ratio = compare(in_order, together, blocks, clock, warm=False).of("4 runs in order / 4 at a time", 2.0, 4)
+    yield f"{table([ratio])}\nTime slicing, without MPS.\n"
+
+
+def reproduced(plan: Plan) -> Text:
+    """Rows of Zhang 2017, table 1 and figure 1a, as far as the time reaches."""
+    scale = ["--scale", "small"] if plan.rehearse else []
+    where = [*(plan.source[2:] if plan.data else []), "--trainer.accelerator", plan.accelerator]
+    rows = [
+        ("zhang2017/table1", ["--only", "network=AlexNet,MLP 1x512", "--only", "regularisation=none"]),
+        ("zhang2017/figure1a", []),
+    ]
+    for name, only in rows:
+        words = ["reproduce", name, *scale, *only, "--runs", str(plan.folder / "reproduced"), "--jobs", "4", *where]
+        if plan.rehearse or not plan.data:
+            words.append("--dry-run")
+        process = subprocess.Popen([sys.executable, "-m", "stratoscope", *words], cwd=plan.folder)
+        try:
+            process.wait(max(1.0, plan.left - 15))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGTERM)  # saves its runs, and writes the report
+            with_grace = max(1.0, plan.left - 3)
+            try:
+                process.wait(with_grace)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        yield f"`{name}` ended with code {process.returncode}\n\n"
+        yield from (_run_line(file) for file in sorted(plan.folder.glob("reproduced/**/metrics.csv")))
+        if plan.left < 30:
+            return
+
+
+def _run_line(file: Path) -> str:
+    """Where a run has got."""
+    with file.open(newline="") as text:
+        rows = [row for row in csv.DictReader(text) if row.get("train/accuracy")]
+    if not rows:
+        return f"- {file.parent.name}: no epoch yet\n"
+    last = rows[-1]
+    train, test = (100 * float(last.get(f"{split}/accuracy") or "nan") for split in ("train", "test"))
+    return f"- {file.parent.name}: epoch {float(last['epoch']):.0f}, training {train:.2f} %, test {test:.2f} %\n"
+
+
+PARTS: dict[str, tuple[Callable[[Plan], Text], float]] = {  # and the share of what is left that it may take
+    "tests": (tests, 0.3),
+    "real runs": (real_runs, 0.4),
+    "training": (training_table, 0.4),
+    "probes": (probe_table, 0.5),
+    "lrn": (lrn_table, 0.5),
+    "launch": (launch_table, 0.5),
+    "reproduce": (reproduced, 0.95),
+}
+
+
+def _child(part: Callable[[Plan], Text], plan: Plan, log: Path, out: Connection) -> None:
+    """Run a part, and send what it finds."""
+    os.setsid()  # so that what it starts can be ended with it
+    with log.open("w", buffering=1) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        sys.stdout = sys.stderr = file
+        try:
+            for text in part(plan):
+                out.send(text)
+        except BaseException:  # SystemExit too
+            traceback.print_exc()
+            told = traceback.format_exc().strip().splitlines()[-12:]
+            out.send("\n".join(["", "It broke off:", "```", *told, "```", ""]))
+    out.close()
+    os._exit(0)
+
+
+def run_part(name: str, plan: Plan, write: Callable[[str], None]) -> None:
+    """Run a part in a process of its own, until it ends or its time is over.
+
+    Args:
+        name: Of the part.
+        plan: With its deadline.
+        write: Takes what it finds.
+    """
+    here, there = get_context("fork").Pipe(duplex=False)
+    log = plan.folder / f"{name.replace(' ', '_')}.log"
+    child = get_context("fork").Process(target=_child, args=(PARTS[name][0], plan, log, there))
+    child.start()
+    there.close()
+    try:
+        while here.poll(max(0.0, plan.left)):
+            write(here.recv())
+        last = log.read_text(errors="replace").strip().splitlines()[-5:] if log.is_file() else []
+        write("\n".join(["", "Its time was over; what it said last:", "```", *(line[:200] for line in last), "```", ""]))
+    except EOFError:
+        pass
+    if child.pid and child.is_alive():
+        child.join(2)
+    if child.pid and child.is_alive():
+        os.killpg(child.pid, signal.SIGKILL)
+        child.join()
+
+
+def main() -> None:
+    """Run the parts, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", default=None, help="folder of real CIFAR-10; generated images otherwise")
+    parser.add_argument("--minutes", type=float, default=9.0, help="after which it ends")
+    parser.add_argument("--output", type=Path, default=Path("gpu.md"), help="the file to write")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to do")
+    parser.add_argument("--rehearse", action="store_true", help="on the CPU, at a hundredth of the size")
+    options = parser.parse_args()
+    began, end = time.monotonic(), time.monotonic() + 60 * options.minutes
+    where = subprocess.run(
+        [sys.executable, "-c", f"import torch; print({device_name.__name__!r} and torch.cuda.get_device_name())"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    if not options.rehearse and not where:
+        parser.error("there is no CUDA GPU here; --rehearse runs the same code on the CPU")
+    text = [
+        f"# {'Rehearsal on the CPU' if options.rehearse else where}\n\n{time.strftime('%Y-%m-%d')}; torch "
+        f"{torch.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores; "
+        f"{'real CIFAR-10' if options.data else 'generated images'}.\n"
+    ]
+    with tempfile.TemporaryDirectory(prefix="gpu-") as folder:
+        plan = Plan(options.data, options.rehearse, end, Path(folder))
+        for name in options.parts:
+            part_began = time.monotonic()
+            share = 1.0 if options.rehearse else PARTS[name][1]
+            deadline = part_began + max(START, share * (end - part_began))
+            text.append(f"\n## {name}\n\n{PARTS[name][0].__doc__}\n\n")
+
+            def write(piece: str) -> None:
+                text.append(piece)
+                options.output.write_text("".join(text))
+                print(piece, end="", flush=True)
+
+            run_part(name, replace(plan, deadline=deadline), write)
+            write(f"\n({time.monotonic() - part_began:.0f} s)\n")
+            for log in Path(folder).glob("*.log"):
+                (options.output.parent / log.name).write_bytes(log.read_bytes()[-200_000:])
+        write(f"\n{time.monotonic() - began:.0f} s in all.\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""What this package needs and what of it is missing, also in a clone that was never installed."""
+
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+OPTIONAL = {"wandb"}  # imported by runs that log to it, and by nothing else
+
+
+def requirements() -> list[str]:
+    """What is needed, such as `torch>=2.11`, from the installed metadata or else from the clone's pyproject.toml."""
+    try:
+        return [line for line in requires("stratoscope") or [] if ";" not in line]
+    except PackageNotFoundError:
+        project = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text())["project"]
+        return list(project["dependencies"])
+
+
+def missing() -> list[str]:
+    """Packages that every run needs and that are not installed."""
+    names = [re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0] for line in requirements()]
+    return [name for name in names if name not in OPTIONAL and not _installed(name)]
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
