@@ -300,13 +300,14 @@ def _lbfgs(
             problem, places, target, curvature = problem.part(keep), places[keep], target[keep], curvature[keep]
             theta, logits, residual, gradient = theta[keep], logits[keep], residual[keep], gradient[keep]
             history = [(s[keep], y[keep], rho[keep]) for s, y, rho in history]
-            precondition.factorise(curvature, problem.ridge)
+            precondition.keep(keep)
         spent[places] += 1
         now = _curvature(residual)
         if bool(((now < curvature / 2) | (now > curvature * 2)).any()):
             curvature = now
             precondition.factorise(curvature, problem.ridge)
-        direction = -_two_loop(gradient, history, precondition, curvature)
+        estimate = _two_loop if gradient.device.type == "cpu" else _compact
+        direction = -estimate(gradient, history, precondition, curvature)
         change = problem.product(direction)
         step, p = _line_search(problem, theta, direction, logits, change, residual)
         if not bool((step > 0).any()):  # float32 sees no descent any more
@@ -332,7 +333,8 @@ class _Preconditioner:
     """Applies (h XX + ridge I)^-1 to (k, d, c), with XX = X'X/m of m sampled rows.
 
     With more features than rows the matrix is never formed: by Woodbury's identity the inverse is
-    (I - X'(m ridge/h I + XX')^-1 X) / ridge.
+    (I - X'(m ridge/h I + XX')^-1 X) / ridge. On an accelerator, where substitution is a hundred times slower than a
+    product, the inverse itself is kept in place of its Cholesky factor.
     """
 
     def __init__(self, sample: Float[Tensor, "m d"]) -> None:
@@ -341,6 +343,7 @@ class _Preconditioner:
         self.gram = sample.T @ sample / m if self.tall else sample @ sample.T
         # keeps it positive definite in spite of rounding
         self.gram.diagonal().add_(8 * torch.finfo(sample.dtype).eps * self.gram.diagonal().sum())
+        self.substitutes = sample.device.type == "cpu"
 
     def factorise(self, curvature: Float[Tensor, " k"], ridge: Float[Tensor, " k"]) -> None:
         """Set h and the ridge of every problem."""
@@ -348,11 +351,21 @@ class _Preconditioner:
         h, self.ridge = curvature[:, None, None], ridge[:, None, None]
         shifted = h * self.gram + self.ridge * eye if self.tall else self.gram + len(self.x) * self.ridge / h * eye
         self.factor = torch.linalg.cholesky(shifted)
+        if not self.substitutes:
+            half = torch.linalg.solve_triangular(self.factor, eye, upper=False)
+            self.factor = half.mT @ half
+
+    def keep(self, places: Int[Tensor, " j"]) -> None:
+        """Go on with some of the problems."""
+        self.factor, self.ridge = self.factor[places], self.ridge[places]
 
     def __call__(self, gradient: Float[Tensor, "k d c"]) -> Float[Tensor, "k d c"]:
         if self.tall:
-            return torch.cholesky_solve(gradient, self.factor)
-        return (gradient - self.x.T @ torch.cholesky_solve(self.x @ gradient, self.factor)) / self.ridge
+            return self._solve(gradient)
+        return (gradient - self.x.T @ self._solve(self.x @ gradient)) / self.ridge
+
+    def _solve(self, right: Float[Tensor, "k r c"]) -> Float[Tensor, "k r c"]:
+        return torch.cholesky_solve(right, self.factor) if self.substitutes else self.factor @ right
 
 
 def _dot(a: Tensor, b: Tensor) -> Float[Tensor, " k"]:
@@ -376,6 +389,39 @@ def _two_loop(
     for (s, y, rho), alpha in zip(history, reversed(alphas), strict=True):
         r = r + (alpha - rho * _dot(y, r))[:, None, None] * s
     return r
+
+
+def _compact(
+    gradient: Float[Tensor, "k e c"],
+    history: list[tuple[Tensor, Tensor, Tensor]],
+    precondition: Callable[[Tensor], Tensor],
+    curvature: Float[Tensor, " k"],
+) -> Float[Tensor, "k e c"]:
+    """The same estimate from products of whole matrices: a tenth of the launches that the two loops cost a device.
+
+    With the m pairs as rows of S and Y, R the upper triangle of SY' with its diagonal D, and H the preconditioner,
+
+        estimate g = Hg + S'u - (YH)'w,    Rw = Sg,    R'u = (D + YHY')w - YHg.
+
+    Source: Byrd, Nocedal & Schnabel 1994, Math. Program. 63:129-156, theorem 2.2.
+    """
+    k, (e, c), m = len(gradient), gradient.shape[1:], len(history)
+    rows = torch.stack([*(y for _, y, _ in history), gradient], 1)  # k m+1 e c
+    columns = rows[:, :, :-1].transpose(1, 2).reshape(k, e - 1, -1)
+    weight = precondition(columns).view(k, e - 1, m + 1, c).transpose(1, 2)
+    h = torch.cat([weight, rows[:, :, -1:] / curvature[:, None, None, None]], 2).flatten(2)  # k m+1 ec
+    if not history:
+        return h[:, 0].view_as(gradient)
+    used = torch.stack([rho for _, _, rho in history], 1)[..., None] > 0  # a pair without curvature is no pair
+    s = torch.stack([s for s, _, _ in history], 1).flatten(2) * used
+    y, g, yh, hg = rows[:, :-1].flatten(2) * used, rows[:, -1].flatten(1), h[:, :-1] * used, h[:, -1]
+    r = (s @ y.mT).triu()
+    diagonal = r.diagonal(dim1=1, dim2=2)
+    middle = yh @ y.mT + diagonal.diag_embed()
+    r = r + (~used[..., 0]).to(r).diag_embed()
+    w = torch.linalg.solve_triangular(r, s @ g[..., None], upper=True)
+    u = torch.linalg.solve_triangular(r.mT, middle @ w - yh @ g[..., None], upper=False)
+    return (hg + (s.mT @ u - yh.mT @ w)[..., 0]).view_as(gradient)
 
 
 def _line_search(

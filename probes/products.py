@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 ROWS = 1000  # rows of features read at a time: they stay in the cache while they are converted and multiplied
+ENTRIES = 2**24  # and entries on an accelerator, where every block costs a launch (128 MiB as float64)
 IMAGES = 16  # images below which torch takes its own slow convolution on one thread
 
 
@@ -27,8 +28,9 @@ def times(features: Float[Tensor, "n d"], weight: Float[Tensor, "m d"]) -> Float
     if whole:
         blocks = conv2d(_as_images(features[:whole], rows), weight[:, :, None, None])  # (blocks, m, rows, 1)
         product[:, :whole].view(m, -1, rows).copy_(blocks[..., 0].transpose(0, 1))
-    for start in range(whole, n, ROWS):
-        place = slice(start, start + ROWS)
+    block = n if _is(weight.dtype, features) else rows_at_once(features)
+    for start in range(whole, n, block):
+        place = slice(start, start + block)
         product[:, place] = weight @ features[place].to(weight.dtype).T
     return product
 
@@ -52,15 +54,26 @@ def moments(rows: Float[Tensor, "m n"], features: Float[Tensor, "n d"]) -> Float
             gradient, _as_images(features[:whole], size), weight, *geometry, [False, True, False]
         )
         total = found[1].view(m, d)
-    for start in range(whole, n, ROWS):
-        place = slice(start, start + ROWS)
+    block = n if _is(rows.dtype, features) else rows_at_once(features)
+    for start in range(whole, n, block):
+        place = slice(start, start + block)
         total = total + rows[:, place] @ features[place].to(rows.dtype)
     return total
 
 
 def finite(features: Float[Tensor, "n d"]) -> bool:
     """Whether no feature is NaN or infinite."""
-    return all(bool(torch.isfinite(rows).all()) for rows in features.split(ROWS))
+    return all(bool(torch.isfinite(rows).all()) for rows in features.split(rows_at_once(features)))
+
+
+def rows_at_once(features: Float[Tensor, "n d"]) -> int:
+    """How many rows to convert at a time: on a CPU those that stay in its cache, on an accelerator many."""
+    return ROWS if features.device.type == "cpu" else max(ROWS, ENTRIES // features.shape[1])
+
+
+def _is(dtype: torch.dtype, features: Tensor) -> bool:
+    """Whether features on an accelerator need no conversion: then one product takes them all."""
+    return features.device.type != "cpu" and features.dtype == dtype
 
 
 def _rows_per_image(features: Tensor, few: Tensor) -> int:

@@ -153,14 +153,8 @@ def _fit_and_score(
     train = Standardisation.fit(fitted_on.features)
     standardised = train(fitted_on.features, in_place)
     try:
-        fits = fit_logistic(
-            standardised,
-            torch.stack([fitted_on.labels[kind] for kind, _ in problems]),
-            classes,
-            [strength for _, strength in problems],
-            tolerance,
-            start=start,
-        )
+        labels = torch.stack([fitted_on.labels[kind] for kind, _ in problems])
+        fits = _fits(standardised, labels, classes, [strength for _, strength in problems], tolerance, start)
     except (ValueError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
         return failed(problems, scored_on, str(error)), None
     rows = []
@@ -174,6 +168,30 @@ def _fit_and_score(
     chosen = {kind: _chosen(kind, rows, ridges) for kind in kinds}
     rows = [replace(row, chosen=row.ridge == chosen[row.labels]) for row in rows]
     return sorted(rows, key=lambda row: (kinds.index(row.labels), ridges.index(row.ridge or 0.0))), weights
+
+
+def _fits(
+    features: Tensor, labels: Tensor, classes: int, ridges: list[float], tolerance: float, start: Tensor | None
+) -> list[LogisticFit]:
+    """Fit all problems at once or, where that takes more memory than an accelerator has, one after the other.
+
+    Raises:
+        torch.OutOfMemoryError: If there is too little for one.
+    """
+    try:
+        return fit_logistic(features, labels, classes, ridges, tolerance, start=start)
+    except torch.OutOfMemoryError:
+        if len(labels) == 1:
+            raise
+    torch.accelerator.empty_cache()  # behind the handler, which keeps what has failed alive
+    alone = (slice(place, place + 1) for place in range(len(labels)))
+    return [
+        fit
+        for one in alone
+        for fit in fit_logistic(
+            features, labels[one], classes, ridges[one], tolerance, start=None if start is None else start[one]
+        )
+    ]
 
 
 def _chosen(kind: str, rows: Iterable[Separability], ridges: Sequence[float]) -> float | None:

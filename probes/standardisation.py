@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-ROWS = 1000  # rows read at a time: they stay in the cache
+from stratoscope.probes.products import rows_at_once
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Standardisation:
         """Measure mean and (population) standard deviation, in float64."""
         n, first = len(features), features[0].double()
         total, squares = torch.zeros_like(first), torch.zeros_like(first)
-        for rows in features.split(ROWS):
+        for rows in features.split(rows_at_once(features)):
             shifted = rows.double() - first  # near the mean, or no farther than the data: their squares do not cancel
             total += shifted.sum(0)
             squares += shifted.square_().sum(0)
@@ -40,7 +40,9 @@ class Standardisation:
     def __call__(self, features: Float[Tensor, "n d"], in_place: bool = False) -> Float[Tensor, "n d"]:
         """Return (features - mean) * inverse_scale, in their own memory if `in_place`."""
         standardised = features if in_place else torch.empty_like(features)
-        for rows, out in zip(features.split(ROWS), standardised.split(ROWS), strict=True):
+        for rows, out in zip(
+            features.split(rows_at_once(features)), standardised.split(rows_at_once(features)), strict=True
+        ):
             torch.sub(rows, self.mean, out=out)
             out *= self.inverse_scale
         return standardised

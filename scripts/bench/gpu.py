@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -28,16 +29,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))  # a plain checkout, not installed
+sys.path.append(str(ROOT))  # a plain checkout, not installed; behind this folder, as both have a `probes`
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])  # of what is started here
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import launch  # noqa: E402
 import lrn  # noqa: E402
-import probes  # noqa: E402
 import torch  # noqa: E402
 import training  # noqa: E402
-from ratios import clock_of, compare, device_name, table  # noqa: E402
+from probe_bench import Bench, scikit_learn_seconds  # noqa: E402
+from ratios import compare, table  # noqa: E402
 
 from stratoscope.cli import main as stratoscope  # noqa: E402
 
@@ -91,10 +92,13 @@ def tests(plan: Plan) -> Text:
     if importlib.util.find_spec("beartype") is None:  # which checks shapes while testing
         words += ["-o", "addopts=--import-mode=importlib --strict-markers -ra"]
     if importlib.util.find_spec("xdist") and not plan.rehearse:
-        words += ["-n", str(min(10, os.cpu_count() or 1))]
+        words += ["-n", str(min(10, os.cpu_count() or 1)), "-p", "no:benchmark"]  # which warns beside xdist
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        late = threading.Timer(max(1.0, plan.left - 10), process.send_signal, [signal.SIGINT])  # it says what it knows
+        late.start()
         lines = [line.rstrip() for line in process.stdout or ()]
+        late.cancel()
     told = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
     errors = [line for line in lines if line.startswith("E  ")]
     print("\n".join(lines))
@@ -147,7 +151,7 @@ def _alike(network: str, epochs: str, here: float, there: float, ours: Any, thei
 
 def training_table(plan: Plan) -> Text:
     """A step of training: hand-written PyTorch and the stock recipe against `fit`."""
-    steps, blocks = (2, 1) if plan.rehearse else (40, 15)
+    steps, blocks = (2, 1) if plan.rehearse else (40, 9)
     options = argparse.Namespace(data=plan.data, device=plan.device, threads=1, steps=steps, blocks=blocks)
     for name in training.NETWORKS:
         yield f"{table(training.rows(name, options))}\n\n"
@@ -155,9 +159,9 @@ def training_table(plan: Plan) -> Text:
 
 def probe_table(plan: Plan) -> Text:
     """What converged probes cost on the device, and scikit-learn on two cores of the CPU beside it."""
-    samples, blocks = (400, 1) if plan.rehearse else (50_000, 7)
-    few = 100 if plan.rehearse else 10_000
-    bench = probes.Bench(plan.data, samples, few, plan.device)
+    samples, few, blocks, width = (300, 100, 1, 32) if plan.rehearse else (50_000, 10_000, 5, 1024)
+    bench = Bench(plan.data, samples, few, plan.device, width)
+    print(f"{plan.left:.0f} s left")
     yield f"{table(bench.epochs(blocks))}\n\n"
     yield f"{bench.iterations_table()}\n\n"
     yield f"{bench.bound_table(blocks)}\n\n"
@@ -168,9 +172,10 @@ def probe_table(plan: Plan) -> Text:
         for tap in sorted(layers, key=lambda tap: layers[tap].shape[1]):
             if plan.left < 20 and not plan.rehearse:
                 break
-            theirs[tap] = other.submit(probes.scikit_learn_seconds, layers[tap], labels, 2).result()
+            theirs[tap] = other.submit(scikit_learn_seconds, layers[tap], labels, 2).result()
     ours = {tap: bench.cold_seconds(tap, few, max(3, blocks)) for tap in theirs}
-    yield f"| layer, {few:,} samples, true and given labels | scikit-learn, 2 cores | ours, cold | ratio |\n|---|---|---|---|\n"
+    yield f"| layer, {few:,} samples, true and given labels | scikit-learn, 2 cores | ours, cold | ratio |\n"
+    yield "|---|---|---|---|\n"
     for tap, seconds in theirs.items():
         width = layers[tap].shape[1]
         yield f"| {tap} ({width}) | {seconds:.2f} s | {1e3 * ours[tap]:.1f} ms | {seconds / ours[tap]:.0f} |\n"
@@ -181,8 +186,9 @@ def probe_table(plan: Plan) -> Text:
 
 def lrn_table(plan: Plan) -> Text:
     """Local response normalisation: torch's layer and ours."""
-    blocks = 1 if plan.rehearse else 15
-    yield table([lrn.measure(shape, name, blocks, plan.device) for shape in lrn.SHAPES for name in lrn.FORMATS])
+    steps, blocks = (1, 1) if plan.rehearse else (20, 15)
+    shapes = [(shape, name) for shape in lrn.SHAPES for name in lrn.FORMATS]
+    yield table([lrn.measure(*one, blocks, plan.device, steps) for one in shapes])
 
 
 def launch_table(plan: Plan) -> Text:
@@ -235,14 +241,14 @@ def _run_line(file: Path) -> str:
     return f"- {file.parent.name}: epoch {float(last['epoch']):.0f}, training {train:.2f} %, test {test:.2f} %\n"
 
 
-PARTS: dict[str, tuple[Callable[[Plan], Text], float]] = {  # and the share of what is left that it may take
-    "tests": (tests, 0.3),
-    "real runs": (real_runs, 0.4),
-    "training": (training_table, 0.4),
-    "probes": (probe_table, 0.5),
-    "lrn": (lrn_table, 0.5),
-    "launch": (launch_table, 0.5),
-    "reproduce": (reproduced, 0.95),
+PARTS: dict[str, tuple[Callable[[Plan], Text], float]] = {  # and the seconds that it may take, if they are left
+    "tests": (tests, 120),
+    "real runs": (real_runs, 150),
+    "training": (training_table, 75),
+    "probes": (probe_table, 150),
+    "lrn": (lrn_table, 20),
+    "launch": (launch_table, 75),
+    "reproduce": (reproduced, 3600),
 }
 
 
@@ -277,18 +283,20 @@ def run_part(name: str, plan: Plan, write: Callable[[str], None]) -> None:
     child = get_context("fork").Process(target=_child, args=(PARTS[name][0], plan, log, there))
     child.start()
     there.close()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without the part
     try:
         while here.poll(max(0.0, plan.left)):
             write(here.recv())
         last = log.read_text(errors="replace").strip().splitlines()[-5:] if log.is_file() else []
-        write("\n".join(["", "Its time was over; what it said last:", "```", *(line[:200] for line in last), "```", ""]))
+        write(
+            "\n".join(["", "Its time was over; what it said last:", "```", *(line[:200] for line in last), "```", ""])
+        )
     except EOFError:
-        pass
-    if child.pid and child.is_alive():
         child.join(2)
-    if child.pid and child.is_alive():
-        os.killpg(child.pid, signal.SIGKILL)
-        child.join()
+    finally:
+        if child.pid and child.is_alive():
+            os.killpg(child.pid, signal.SIGKILL)
+            child.join()
 
 
 def main() -> None:
@@ -301,12 +309,8 @@ def main() -> None:
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, at a hundredth of the size")
     options = parser.parse_args()
     began, end = time.monotonic(), time.monotonic() + 60 * options.minutes
-    where = subprocess.run(
-        [sys.executable, "-c", f"import torch; print({device_name.__name__!r} and torch.cuda.get_device_name())"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+    ask = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else '')"
+    where = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
     if not options.rehearse and not where:
         parser.error("there is no CUDA GPU here; --rehearse runs the same code on the CPU")
     text = [
@@ -318,8 +322,7 @@ def main() -> None:
         plan = Plan(options.data, options.rehearse, end, Path(folder))
         for name in options.parts:
             part_began = time.monotonic()
-            share = 1.0 if options.rehearse else PARTS[name][1]
-            deadline = part_began + max(START, share * (end - part_began))
+            deadline = max(part_began + START, min(end, part_began + PARTS[name][1]))
             text.append(f"\n## {name}\n\n{PARTS[name][0].__doc__}\n\n")
 
             def write(piece: str) -> None:

@@ -33,6 +33,19 @@ def launch(options: dict[str, Any], runs: int, jobs: int) -> None:
             raise SystemExit(f"not all runs have finished: {ended}")
 
 
+def experiment(data: str | None, epochs: int) -> dict[str, Any]:
+    """Options of the runs: a perceptron on digits, or SmallAlexNet on CIFAR-10.
+
+    Args:
+        data: Folder of CIFAR-10.
+        epochs: Of each run.
+    """
+    options: dict[str, Any] = {"data": "CIFAR10", "data.root": data, "model": "SmallAlexNet"}
+    if data is None:
+        options = {"data": "Digits", "model": "MLP", "model.width": 1024}
+    return {**options, "trainer.max_epochs": epochs}
+
+
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -42,15 +55,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--data", help="folder of CIFAR-10")
     asked = parser.parse_args()
-    options: dict[str, Any] = {
-        "data": "Digits",
-        "model": "MLP",
-        "model.width": 1024,
-        "trainer.max_epochs": asked.epochs,
-    }
-    if asked.data:
-        options |= {"data": "CIFAR10", "data.root": asked.data, "model": "SmallAlexNet"}
-        del options["model.width"]
+    options = experiment(asked.data, asked.epochs)
 
     def in_order() -> None:
         launch(options, asked.runs, 1)

@@ -5,7 +5,6 @@ python scripts/bench/lrn.py [--quick] [--threads 1] [--device cuda]
 
 import argparse
 import platform
-import time
 from collections.abc import Callable
 
 import ratios
@@ -17,38 +16,31 @@ from stratoscope.models.local_response_norm import LocalResponseNorm
 SHAPES = [(128, 64, 14, 14), (128, 64, 7, 7)]  # the two normalisations of the small AlexNet, at batch size 128
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 CONSTANTS = (9, 0.001, 0.75, 1.0)  # size, alpha, beta, k
-STEPS = 20
 
 
-def block(layer: nn.Module, x: Tensor, g: Tensor) -> Callable[[], None]:
+def block(layer: nn.Module, x: Tensor, g: Tensor, steps: int) -> Callable[[], None]:
     """What runs a block of steps, each forward and backward."""
 
     def run() -> None:
-        for _ in range(STEPS):
+        for _ in range(steps):
             x.grad = None
             layer(x).backward(g)
 
     return run
 
 
-def synchronised() -> float:
-    """Wall time once the GPU has done what it was asked."""
-    torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def measure(shape: tuple[int, ...], memory_format: str, blocks: int, device: str) -> ratios.Ratio:
+def measure(shape: tuple[int, ...], memory_format: str, blocks: int, device: str, steps: int = 20) -> ratios.Ratio:
     """Compare the layers on activations of one shape and memory format."""
     generator = torch.Generator().manual_seed(0)
     x, g = (torch.randn(shape, generator=generator).to(device, memory_format=FORMATS[memory_format]) for _ in range(2))
     x = x.relu().requires_grad_()
     ratio = ratios.compare(
-        block(nn.LocalResponseNorm(*CONSTANTS), x, g),
-        block(LocalResponseNorm(*CONSTANTS), x, g),
+        block(nn.LocalResponseNorm(*CONSTANTS), x, g, steps),
+        block(LocalResponseNorm(*CONSTANTS), x, g, steps),
         blocks,
-        time.process_time if device == "cpu" else synchronised,
+        ratios.clock_of(device),
     )
-    return ratio.of(f"{'x'.join(map(str, shape))}, {memory_format}", 3 if device == "cpu" else 1, STEPS)
+    return ratio.of(f"{'x'.join(map(str, shape))}, {memory_format}", 3 if device == "cpu" else 1, steps)
 
 
 def main() -> None:
@@ -64,7 +56,7 @@ def main() -> None:
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or platform.machine()
     clock = "synchronised wall time" if arguments.device == "cuda" else "CPU time of the process"
     print(
-        f"{STEPS} steps a block, each forward and backward; float32, size, alpha, beta, k = {CONSTANTS}; {clock}.\n"
+        f"20 steps a block, each forward and backward; float32, size, alpha, beta, k = {CONSTANTS}; {clock}.\n"
         f"{torch.get_num_threads()} thread(s), {where}, torch {torch.__version__}, Python {platform.python_version()}."
     )
 

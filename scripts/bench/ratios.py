@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import comb
 from statistics import median
-from time import process_time
+from time import perf_counter, process_time
 
 
 def median_interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, float, float]:
@@ -83,6 +83,7 @@ def compare(
     ours: Callable[[], object],
     blocks: int,
     clock: Callable[[], float] = process_time,
+    warm: bool = True,
 ) -> Ratio:
     """Time blocks of both, taking turns after one of each to warm up; who goes first alternates too.
 
@@ -90,13 +91,15 @@ def compare(
         theirs: Runs one of their blocks.
         ours: Runs one of our blocks.
         blocks: Number of blocks of each.
-        clock: Seconds: CPU time by default; on an accelerator one that waits for it.
+        clock: Seconds: CPU time by default; on an accelerator one that waits for it (`clock_of`).
+        warm: Whether the first block of each is not counted.
 
     Returns:
         The times.
     """
-    theirs()
-    ours()
+    if warm:
+        theirs()
+        ours()
     times: tuple[list[float], list[float]] = [], []
     for block in range(blocks):
         for which in (0, 1) if block % 2 == 0 else (1, 0):
@@ -104,6 +107,24 @@ def compare(
             (theirs, ours)[which]()
             times[which].append(clock() - start)
     return Ratio(tuple(times[0]), tuple(times[1]))
+
+
+def clock_of(device: str) -> Callable[[], float]:
+    """Seconds of work on a device: CPU time of the process, or wall time once an accelerator has done it all.
+
+    Args:
+        device: cpu or cuda.
+    """
+    if device == "cpu":
+        return process_time
+
+    def clock() -> float:
+        import torch
+
+        torch.cuda.synchronize()
+        return perf_counter()
+
+    return clock
 
 
 def table(rows: Iterable[Ratio]) -> str:

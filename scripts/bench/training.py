@@ -11,14 +11,13 @@ import os
 import sys
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from ratios import Ratio, compare, table
+from ratios import Ratio, clock_of, compare, table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
@@ -29,7 +28,7 @@ from stratoscope.cli import build
 from stratoscope.datamodules import Batch, ImageDataModule
 from stratoscope.models import mlp, small_alexnet
 
-STEPS, BATCH = 20, 128
+BATCH = 128
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "SmallAlexNet": (small_alexnet, "SmallAlexNet"),
     "MLP 1x512": (mlp, "MLP"),
@@ -41,9 +40,11 @@ class Paced(Callback):
 
     Args:
         fit: Trains for ever, with this as a callback, or calling `step` itself.
+        block: Steps in a block.
     """
 
-    def __init__(self, fit: Callable[[Any], None]) -> None:
+    def __init__(self, fit: Callable[[Any], None], block: int) -> None:
+        self.block = block
         self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
         self.steps = 0
         self.error: BaseException | None = None
@@ -75,7 +76,7 @@ class Paced(Callback):
     def step(self) -> None:
         """Count a step, and hand over after every block."""
         self.steps += 1
-        if self.steps % STEPS == 0:
+        if self.steps % self.block == 0:
             self.hand_over()
 
     def hand_over(self) -> None:
@@ -179,51 +180,51 @@ def our_fit(words: list[str]) -> tuple[Batch, Callable[[Callback], None]]:
     return command.datamodule.sets["train"].data, fit
 
 
-def rows(name: str, options: argparse.Namespace, clock: Callable[[], float]) -> list[Ratio]:
-    """All ratios of one network."""
+def rows(name: str, options: argparse.Namespace) -> list[Ratio]:
+    """All ratios of one network.
+
+    Args:
+        name: In NETWORKS.
+        options: As on the command line: data, device, threads, steps and blocks.
+    """
     make, model = NETWORKS[name]
-    device = torch.device(options.device)
+    device, clock = torch.device(options.device), clock_of(options.device)
     source = ["CIFAR10", "--data.root", options.data] if options.data else ["Shapes", "--data.size", "28"]
     source += [] if options.data else ["--data.train_size", "20000"]
     accelerator = "gpu" if device.type == "cuda" else "cpu"
     words = ["--model", model, "--data", *source, "--trainer.accelerator", accelerator, "--trainer.devices", "1"]
     data, fit = our_fit([*words, "--threads", str(options.threads)])
-    ours = Paced(fit)
-    blocks = 3 if options.quick else 21
+    ours = Paced(fit, options.steps)
     where = "GPU" if device.type == "cuda" else "CPU"
-    plain = Paced(plain_loop(make(), data, device))
+    plain = Paced(plain_loop(make(), data, device), options.steps)
     least = {"SmallAlexNet": 0.98, "MLP 1x512": 0.90}[name]
-    found = [compare(plain, ours, blocks, clock).of(f"plain loop / fit, {name}, {where}", least, STEPS)]
-    stock = Paced(stock_fit(make(), data, device))
+    ratio = compare(plain, ours, options.blocks, clock)
+    found = [ratio.of(f"plain loop / fit, {name}, {where}", least, options.steps)]
+    stock = Paced(stock_fit(make(), data, device), options.steps)
     least = 5.0 if where == "GPU" and name == "SmallAlexNet" else 1.5 if name == "MLP 1x512" else 1.0
-    found.append(compare(stock, ours, blocks, clock).of(f"stock recipe / fit, {name}, {where}", least, STEPS))
-    return found
+    ratio = compare(stock, ours, options.blocks, clock)
+    return [*found, ratio.of(f"stock recipe / fit, {name}, {where}", least, options.steps)]
 
 
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="3 blocks instead of 21")
+    parser.add_argument("--quick", action="store_true", help="3 blocks of 5 steps instead of 21 of 20")
     parser.add_argument("--data", default=None, help="folder of real CIFAR-10; generated images otherwise")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    options.steps, options.blocks = (5, 3) if options.quick else (20, 21)
     if os.environ.get("MALLOC_ARENA_MAX") != "1":
         # every thread would have memory of its own, and page faults that depend on which one was first
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "MALLOC_ARENA_MAX": "1"})
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
 
-    def clock() -> float:
-        if options.device == "cuda":
-            torch.cuda.synchronize()
-            return time.perf_counter()
-        return time.process_time()
-
-    found = [row for name in NETWORKS for row in rows(name, options, clock)]
+    found = [row for name in NETWORKS for row in rows(name, options)]
     print(table(found))
     device = torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {options.threads} threads"
-    print(f"Times of a step of {BATCH} images, blocks of {STEPS} steps; {device}; torch {torch.__version__};")
+    print(f"Times of a step of {BATCH} images, blocks of {options.steps} steps; {device}; torch {torch.__version__};")
     print(
         f"{'real CIFAR-10' if options.data else 'generated images'}, 28x28; the stock recipe without worker processes."
     )

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from stratoscope import probes
 from stratoscope.models.local_response_norm import local_response_norm
-from tests.gpu.devices import BOTH
+from stratoscope.probes.logistic import working_memory
+from tests.gpu.devices import BOTH, GPU
 
 N, D, CLASSES = 1500, 40, 5
 
@@ -140,3 +141,25 @@ def test_the_random_numbers_of_the_device_are_left_alone(device: str) -> None:
     with probes.frozen(module):
         torch.rand(5, device=device)
     assert torch.equal(torch.rand(2, device=device), first)
+
+
+@pytest.mark.parametrize("device", [GPU])
+def test_too_little_memory_costs_rows_and_no_more(device: str) -> None:
+    """With room for one problem all are fitted, one after the other; with room for none rows say why."""
+    n, d, kinds = 40_000, 128, 12
+    x, y = features(n, d).to(device), labels(n).to(device)
+    data = probes.LabelledFeatures(x, {f"label {kind}": y.roll(kind) for kind in range(kinds)})
+    one, all_of_them = (working_memory(n, d, k, CLASSES) for k in (1, kinds))
+    for left in (min(2 * one, all_of_them // 3), one // 50):
+        torch.cuda.empty_cache()
+        free = torch.cuda.mem_get_info()[0] - left
+        ballast = torch.empty(free, dtype=torch.uint8, device=device)
+        try:
+            rows, weight = probes.separability(data, {"train": data}, CLASSES, 1e-2)
+        except torch.OutOfMemoryError:  # the callback's to catch
+            assert left == one // 50
+            rows = []
+        del ballast
+        if left > one:
+            assert weight is not None
+            assert [row for row in rows if row.failed] == []

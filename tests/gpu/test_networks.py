@@ -1,4 +1,4 @@
-"""Every network trains and is probed on a GPU, in 32 and in 16 bits, compiled, and bit for bit as without instruments."""
+"""Every network trains and is probed on a GPU, in 32 and 16 bits, compiled, bit for bit as without instruments."""
 
 import csv
 from importlib.util import find_spec

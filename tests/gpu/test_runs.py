@@ -17,7 +17,9 @@ from tests.gpu.devices import BOTH
 NETWORK = "--model WideResNet --model.depth 10 --model.width 1 --model.dropout 0.3"
 DATA = "--data Shapes --data.train_size 100 --data.test_size 40 --data.batch_size 20 --data.corruption RandomLabels"
 PROBES = "--trainer.callbacks+ LinearProbes --trainer.callbacks.width 16 --trainer.callbacks+ OnlineProbes"
-FIT = f"fit {NETWORK} {DATA} --data.augmentation RandomFlip --trainer.max_epochs 2 --trainer.deterministic true {PROBES}"
+FIT = (
+    f"fit {NETWORK} {DATA} --data.augmentation RandomFlip --trainer.max_epochs 2 --trainer.deterministic true {PROBES}"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,14 @@ class Ended(Callback):
 
 def run(name: str, device: str, *callbacks: Callback) -> None:
     """Begin a run or go on with it."""
-    command = build([*FIT.split(), "--run", name, "--trainer.accelerator", {"cuda": "gpu"}.get(device, device)])
+    command = build([
+        *FIT.split(),
+        *PROBES.split(),
+        "--run",
+        name,
+        "--trainer.accelerator",
+        {"cuda": "gpu"}.get(device, device),
+    ])
     command.trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]
     command.start()
 

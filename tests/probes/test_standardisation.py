@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from stratoscope.probes.standardisation import ROWS, Standardisation
+from stratoscope.probes.products import ROWS
+from stratoscope.probes.standardisation import Standardisation
 
 
 def _features(n: int, d: int, dtype: torch.dtype) -> torch.Tensor:
