@@ -51,7 +51,7 @@ class ExactResume(Callback):
         """Seed the generators of torch (on all devices), NumPy and Python."""
         place = f"{self.seed} {trainer.current_epoch} {batch_idx} {trainer.global_rank}"
         words = hashlib.blake2b(place.encode(), digest_size=8).digest()
-        torch.manual_seed(int.from_bytes(words, "little", signed=True))
+        _seed_torch(int.from_bytes(words, "little", signed=True), pl_module.device)
         random.seed(words)
         np.random.seed(int.from_bytes(words[:4], "little"))
 
@@ -143,6 +143,17 @@ def _plateau_steps_to_come(trainer: Trainer) -> dict[int, str]:
         and config.interval == "epoch"
         and (trainer.current_epoch + 1) % config.frequency == 0
     }
+
+
+def _seed_torch(seed: int, device: torch.device) -> None:
+    """Do as torch.manual_seed, less the stack traces that it notes for kinds of devices not in use."""
+    if device.type not in {"cpu", "cuda"}:
+        torch.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        for generator in torch.cuda.default_generators:
+            generator.manual_seed(seed)
 
 
 def _loaders(trainer: Trainer) -> list[Any]:

@@ -31,6 +31,9 @@ class ShiftBatchNorm2d(nn.BatchNorm2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=False)
         self.bias = nn.Parameter(torch.zeros(channels))
+        # gamma as a number: without any, CUDA's backward pass has no place for the shift's gradient and raises an error
+        del self.weight
+        self.register_buffer("weight", torch.ones(channels), persistent=False)
 
 
 class Inception(nn.Module):

@@ -421,7 +421,8 @@ def _compact(
     r = r + (~used[..., 0]).to(r).diag_embed()
     w = torch.linalg.solve_triangular(r, s @ g[..., None], upper=True)
     u = torch.linalg.solve_triangular(r.mT, middle @ w - yh @ g[..., None], upper=False)
-    return (hg + (s.mT @ u - yh.mT @ w)[..., 0]).view_as(gradient)
+    estimate: Tensor = (hg + (s.mT @ u - yh.mT @ w)[..., 0]).view_as(gradient)
+    return estimate
 
 
 def _line_search(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 ROWS = 1000  # rows of features read at a time: they stay in the cache while they are converted and multiplied
-ENTRIES = 2**24  # and entries on an accelerator, where every block costs a launch (128 MiB as float64)
+ENTRIES = 2**23  # and entries on an accelerator, where every block costs launches (64 MiB as float64)
 IMAGES = 16  # images below which torch takes its own slow convolution on one thread
 
 

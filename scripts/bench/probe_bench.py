@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from math import exp, log
+from pathlib import Path
 from statistics import mean, median
 
 import torch
@@ -98,16 +99,18 @@ def by_adam(x: Tensor, y: Tensor, epochs: int = 100) -> tuple[Tensor, Tensor]:
     return probe.weight.detach().T, probe.bias.detach()
 
 
-def scikit_learn_seconds(x: Tensor, labels: Tensor, threads: int) -> float:
+def scikit_learn_seconds(file: Path, tap: str, threads: int) -> float:
     """Wall-clock seconds of its fits of one layer, one for each label set; to be called in a process of its own.
 
     Args:
-        x: Features (n, d).
-        labels: (k, n).
+        file: Features by layer, and the labels (k, n).
+        tap: The layer.
         threads: Of its linear algebra.
     """
     from threadpoolctl import threadpool_limits
 
+    layers = torch.load(file, mmap=True)
+    x, labels = layers[tap].clone(), layers["labels"].clone()
     with threadpool_limits(threads):
         began = time.perf_counter()
         for y in labels:
@@ -158,7 +161,7 @@ class Bench:
             self.epoch()
         before = self.read()
         self.start = {
-            size: {tap: weights(self.fit(x[:size])) for tap, x in before.items()} for size in (samples, self.few)
+            size: {tap: weights(self.fit(x[:size])) for tap, x in before.items()} for size in {samples, self.few}
         }
         self.epoch()
         self.now = {tap: standardised(x) for tap, x in self.read().items()}
@@ -237,9 +240,9 @@ class Bench:
             times.append(clock() - began)
         return median(times)
 
-    def cold_seconds(self, tap: str, samples: int, blocks: int) -> float:
-        """Seconds of fitting the true and given labels of the first samples of a layer from nothing."""
-        return self.seconds(partial(self.fit, self.now[tap][:samples]), blocks)
+    def cold_seconds(self, samples: int, blocks: int) -> list[float]:
+        """Seconds of fitting the true and given labels of the first samples of every layer from nothing."""
+        return [self.seconds(partial(self.fit, x[:samples]), blocks) for x in self.now.values()]
 
     def adam(self, blocks: int) -> list[Ratio]:
         """100 epochs of Adam against a cold fit."""

@@ -2,9 +2,10 @@
 
     python scripts/bench/probes.py [--quick] [--data FOLDER] [--samples 50000] [--blocks 7] [--parts PART ...]
 
-SmallAlexNet (no LRN, bfloat16 where the device has it) is trained for six epochs, on labels of which 40 % are redrawn; its layers are probed
-after the last two, on true and given labels. Features are pooled to at most 1,024 and standardised, the ridge is 1e-4
-(scikit-learn's C = 1 / (n ridge)), the bias unpenalised. "Warm" fits start from those an epoch earlier.
+SmallAlexNet (no LRN, bfloat16 where the device has it) is trained for six epochs, on labels of which 40 % are redrawn;
+its layers are probed after the last two, on true and given labels. Features are pooled to at most 1,024 and
+standardised, the ridge is 1e-4 (scikit-learn's C = 1 / (n ridge)), the bias unpenalised. "Warm" fits start from those
+an epoch earlier.
 """
 
 import argparse

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from stratoscope import probes
 from stratoscope.models.local_response_norm import local_response_norm
-from stratoscope.probes.logistic import working_memory
 from tests.gpu.devices import BOTH, GPU
 
 N, D, CLASSES = 1500, 40, 5
@@ -144,22 +143,29 @@ def test_the_random_numbers_of_the_device_are_left_alone(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", [GPU])
-def test_too_little_memory_costs_rows_and_no_more(device: str) -> None:
-    """With room for one problem all are fitted, one after the other; with room for none rows say why."""
-    n, d, kinds = 40_000, 128, 12
+def test_with_too_little_memory_for_all_problems_they_are_fitted_one_by_one(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are those of enough memory."""
+    n, d, kinds, fitted = 40_000, 128, 40, list[int]()
+
+    def counted(features: Tensor, labels: Tensor, *more: Any, **settings: Any) -> Any:
+        fitted.append(len(labels))
+        return probes.fit_logistic(features, labels, *more, **settings)
+
+    monkeypatch.setattr("stratoscope.probes.separability.fit_logistic", counted)
     x, y = features(n, d).to(device), labels(n).to(device)
     data = probes.LabelledFeatures(x, {f"label {kind}": y.roll(kind) for kind in range(kinds)})
-    one, all_of_them = (working_memory(n, d, k, CLASSES) for k in (1, kinds))
-    for left in (min(2 * one, all_of_them // 3), one // 50):
-        torch.cuda.empty_cache()
-        free = torch.cuda.mem_get_info()[0] - left
-        ballast = torch.empty(free, dtype=torch.uint8, device=device)
-        try:
-            rows, weight = probes.separability(data, {"train": data}, CLASSES, 1e-2)
-        except torch.OutOfMemoryError:  # the callback's to catch
-            assert left == one // 50
-            rows = []
-        del ballast
-        if left > one:
-            assert weight is not None
-            assert [row for row in rows if row.failed] == []
+    enough, _ = probes.separability(data, {"train": data}, CLASSES, 1e-2)
+    assert fitted == [kinds]
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    try:
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 160 * 2**20) / whole)
+        little, _ = probes.separability(data, {"train": data}, CLASSES, 1e-2)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert fitted == [kinds, kinds, *[1] * kinds]
+    assert [row.failed for row in little if row.failed] == []
+    for one, other in zip(enough, little, strict=True):
+        assert one.objective == pytest.approx(other.objective, abs=2e-6)

@@ -10,13 +10,14 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
+from stratoscope.callbacks import OnlineProbes
 from stratoscope.checkpoint import load_checkpoint
 from stratoscope.cli import build
 from tests.gpu.devices import BOTH
 
 NETWORK = "--model WideResNet --model.depth 10 --model.width 1 --model.dropout 0.3"
 DATA = "--data Shapes --data.train_size 100 --data.test_size 40 --data.batch_size 20 --data.corruption RandomLabels"
-PROBES = "--trainer.callbacks+ LinearProbes --trainer.callbacks.width 16 --trainer.callbacks+ OnlineProbes"
+PROBES = "--trainer.callbacks LinearProbes --trainer.callbacks.width 16"
 FIT = (
     f"fit {NETWORK} {DATA} --data.augmentation RandomFlip --trainer.max_epochs 2 --trainer.deterministic true {PROBES}"
 )
@@ -42,14 +43,8 @@ class Ended(Callback):
 
 def run(name: str, device: str, *callbacks: Callback) -> None:
     """Begin a run or go on with it."""
-    command = build([
-        *FIT.split(),
-        *PROBES.split(),
-        "--run",
-        name,
-        "--trainer.accelerator",
-        {"cuda": "gpu"}.get(device, device),
-    ])
+    where = ["--trainer.accelerator", {"cuda": "gpu"}.get(device, device)]
+    command = build([*FIT.split(), *PROBES.split(), "--run", name, *where])
     command.trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]
     command.start()
 
@@ -63,11 +58,11 @@ def table(name: str, file: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize("device", BOTH)
 def test_a_run_that_was_ended_goes_on_to_the_same_end(device: str) -> None:
     """Weights, moments, metrics and probes are equal to the bit."""
-    run("whole", device)
+    run("whole", device, OnlineProbes(width=16))
     with pytest.raises(SystemExit) as ended:
-        run("ended", device, Ended())
+        run("ended", device, OnlineProbes(width=16), Ended())
     assert ended.value.code == 128 + signal.SIGTERM
-    run("ended", device)
+    run("ended", device, OnlineProbes(width=16))
     one, other = (load_checkpoint(f"runs/{name}/checkpoints/last.ckpt") for name in ("whole", "ended"))
     assert one["global_step"] == other["global_step"] == 10
     for name, weight in one["state_dict"].items():
@@ -80,8 +75,8 @@ def test_a_run_that_was_ended_goes_on_to_the_same_end(device: str) -> None:
 def test_a_checkpoint_is_probed_alike_on_the_cpu(device: str) -> None:
     """`validate` of a network from the device gives, on the CPU, the same rows to rounding."""
     run("there", device)
-    words = "--trainer.accelerator cpu --trainer.callbacks LinearProbes --trainer.callbacks.width 16"
-    build(["validate", *words.split(), "--ckpt_path", "runs/there/checkpoints/last.ckpt", "--run", "here"]).start()
+    words = "--trainer.accelerator cpu --ckpt_path runs/there/checkpoints/last.ckpt --run here"
+    build(["validate", *words.split()]).start()
     there = [row for row in table("there", "probes.csv") if row["epoch"] == "2"]
     here = table("here", "probes.csv")
     assert [row["layer"] for row in there] == [row["layer"] for row in here]

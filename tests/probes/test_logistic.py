@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from stratoscope.probes import logistic
 from stratoscope.probes.logistic import LogisticFit, fit_logistic
 
 PROBLEMS = ["correlated", "separable", "wide", "unbalanced", "binary", "many rows"]
@@ -421,3 +422,49 @@ def test_the_order_of_the_samples_does_not_matter(name: str, ridge: float) -> No
         # P is strongly convex in W: ridge/2 |W - best|^2 is at most the gap, which is itself known to some 1e-15
         allowed = 2 * (2 * (tolerance + 1e-15) / ridge) ** 0.5
         assert float((plain.weight - other.weight).norm()) <= allowed
+
+
+def test_the_estimate_of_whole_matrices_is_that_of_two_loops() -> None:
+    """Also where a pair has no curvature, and before there is any."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    k, e, c = 3, 21, 4
+    inverse = draw(k, e - 1, e - 1)
+    inverse = inverse @ inverse.mT + torch.eye(e - 1)
+    hessian = draw(e * c, e * c)
+    hessian = hessian @ hessian.T / 50 + torch.eye(e * c)
+    curvature, history = draw(k).abs() + 0.1, []
+    for pair in range(13):
+        gradient = draw(k, e, c)
+        estimates = [
+            estimate(gradient, history, lambda rows: inverse @ rows, curvature)
+            for estimate in (logistic._two_loop, logistic._compact)
+        ]
+        torch.testing.assert_close(*estimates, rtol=1e-11, atol=1e-11)
+        s = draw(k, e, c)
+        y = (s.flatten(1) @ hessian).view_as(s)
+        if pair == 2:
+            y[1] = -y[1]
+        products = (s * y).sum((1, 2))
+        history.append((s, y, torch.where(products > 0, 1 / products, 0.0)))
+
+
+@pytest.mark.parametrize("shape", [(50, 8), (8, 50)])
+def test_the_inverse_preconditions_as_its_factor_does(shape: tuple[int, int]) -> None:
+    """With fewer and with more features than rows, before and after some problems are solved."""
+    generator = torch.Generator().manual_seed(0)
+    sample = torch.randn(*shape, generator=generator, dtype=torch.float64)
+    gradient = torch.randn(3, shape[1], 5, generator=generator, dtype=torch.float64)
+    found = []
+    for substitutes in (True, False):
+        precondition = logistic._Preconditioner(sample)
+        precondition.substitutes = substitutes
+        precondition.factorise(torch.tensor([0.1, 0.2, 0.05]).double(), torch.tensor([1e-3, 1e-2, 1e-1]).double())
+        whole = precondition(gradient)
+        precondition.keep(torch.tensor([0, 2]))
+        torch.testing.assert_close(precondition(gradient[[0, 2]]), whole[[0, 2]])
+        found.append(whole)
+    torch.testing.assert_close(*found)
