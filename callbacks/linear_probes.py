@@ -26,7 +26,7 @@ from stratoscope.callbacks.layer_measures import (
 )
 from stratoscope.callbacks.measures_figure import draw_measures
 from stratoscope.callbacks.own_files import NAME, OwnFiles, folder
-from stratoscope.callbacks.probe_plan import probe_plan
+from stratoscope.callbacks.probe_plan import corrected, probe_plan
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.probed_sets import (
     GIVEN,
@@ -296,15 +296,17 @@ class LinearProbes(Callback):
             what = look.call, self.batch, look.reduce, sets
             layers = LayerFeatures(trainer, pl_module, *what, shard, in_files, folder(trainer))
         reduced = {tap.name: look.reduce[tap.name].reduced(tap.width, look.features[tap.name]) for tap in taps}
-        if not self.table.rows:
+        first, expected = not self.table.rows, 0.0
+        if first:
             columns = budget.problems * budget.classes
-            rank_zero_info(probe_plan(taps, look.features, reduced, in_files, layers, columns))
+            plan, expected = probe_plan(taps, look.features, reduced, in_files, layers, columns)
+            rank_zero_info(plan)
             if look.left_out:
                 listed = "; ".join(f"{layer} ({reason})" for layer, reason in look.left_out.items())
                 rank_zero_info(f"left out, as they cannot be read: {listed}")
         kinds = self._label_kinds(layers)
         self._probed = {tap.name: tap.width for tap in taps}, kinds, list(sets)
-        if not self.table.rows:
+        if first:
             _say_unlabelled(layers, kinds)
         mine: dict[int, _Result] = {}
         for item, tap in enumerate(tracked(trainer, taps, f"epoch {epoch}: fitting probes")):
@@ -323,7 +325,9 @@ class LinearProbes(Callback):
             tests = [split for split in sets if split not in {TRAIN, HELD_OUT}]
             self.measured.put(epoch, {name: one.measured for name, one in results.items()}, similar, "".join(tests[:1]))
         self._publish(trainer, epoch)
-        rank_zero_info(f"probes, epoch {epoch}: {self.table.summary(epoch)} ({time.monotonic() - began:.0f} s)")
+        took = time.monotonic() - began
+        note = corrected(expected, took) if first else ""
+        rank_zero_info(f"probes, epoch {epoch}: {self.table.summary(epoch)} ({took:.0f} s{note})")
 
     def _look(self, trainer: Trainer, module: LightningModule) -> "_Look":
         """What there is to probe, from some samples of every set.
