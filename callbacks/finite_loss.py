@@ -15,12 +15,18 @@ class NotFinite(ArithmeticError):
 class FiniteLoss(Callback):
     """Raises before a loss that is NaN or infinite has updated anything.
 
-    On a CPU, and with several processes, before the backward pass. A single GPU is asked then, and its answer read
-    before the optimiser's step: it has the backward pass to do meanwhile, so that looking costs it no time.
+    On a CPU, with several processes and under manual optimisation, before the backward pass. Otherwise a single GPU is
+    asked then, and its answer read before the optimiser's step: it has the backward pass to do meanwhile, so that
+    looking costs it no time.
     """
 
     def __init__(self) -> None:
-        self._asked: list[tuple[Tensor, Tensor, torch.cuda.Event]] = []  # losses whose answer is under way
+        # losses whose answer is under way, with their batches
+        self._asked: list[tuple[Tensor, int, Tensor, torch.cuda.Event]] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget what was asked in a training that broke off."""
+        self._asked = []
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Look at the loss, or ask the GPU to.
@@ -31,14 +37,14 @@ class FiniteLoss(Callback):
         finite = torch.isfinite(loss.detach()).all()
         if trainer.world_size > 1:  # all processes stop, or one would wait for the other's gradients
             finite = torch.tensor(trainer.strategy.reduce_boolean_decision(bool(finite), all=True))
-        elif loss.is_cuda:
+        elif loss.is_cuda and pl_module.automatic_optimization:
             answer, told = torch.empty((), dtype=torch.bool, pin_memory=True), torch.cuda.Event()
             answer.copy_(finite, non_blocking=True)
             told.record()
-            self._asked.append((loss.detach(), answer, told))
+            self._asked.append((loss.detach(), _batch(trainer), answer, told))
             return
         if not finite:
-            raise NotFinite(_said(trainer, loss))
+            raise NotFinite(_said(trainer, loss, _batch(trainer)))
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
@@ -49,14 +55,18 @@ class FiniteLoss(Callback):
             NotFinite: If a loss is no finite number.
         """
         asked, self._asked = self._asked, []
-        for loss, finite, told in asked:
+        for loss, batch, finite, told in asked:
             told.synchronize()
             if not finite:
-                raise NotFinite(_said(trainer, loss))
+                raise NotFinite(_said(trainer, loss, batch))
 
 
-def _said(trainer: Trainer, loss: Tensor) -> str:
-    epoch, batch = trainer.current_epoch + 1, trainer.fit_loop.epoch_loop.batch_idx + 1
+def _batch(trainer: Trainer) -> int:
+    return trainer.fit_loop.epoch_loop.batch_idx + 1
+
+
+def _said(trainer: Trainer, loss: Tensor, batch: int) -> str:
+    epoch = trainer.current_epoch + 1
     mean = float(trainer.strategy.reduce(loss.detach().mean(), reduce_op="mean"))  # this process's may be fine
     return (
         f"the loss is {mean} at step {trainer.global_step + 1} (epoch {epoch}, "

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from stratoscope.callbacks.layer_measures import (
     compare_probes,
     measure_layer,
 )
+from stratoscope.callbacks.loggers import log_to_all
 from stratoscope.callbacks.measures_figure import draw_measures
 from stratoscope.callbacks.own_files import NAME, OwnFiles, folder
 from stratoscope.callbacks.probe_plan import corrected, probe_plan
@@ -227,13 +228,7 @@ class LinearProbes(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe after an epoch; whatever goes wrong costs the rows of this epoch, and training goes on."""
         if self.due(epoch := trainer.current_epoch + 1):
-            try:
-                self.probe(trainer, pl_module, epoch)
-            except Exception as error:
-                if trainer.world_size > 1 and not isinstance(error, FailedTogether):
-                    raise  # the other processes are waiting for this one
-                self._file_failure(epoch, error)
-                self._publish(trainer, epoch)
+            self.probe(trainer, pl_module, epoch, fails=False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe a stored network (`validate`)."""
@@ -259,17 +254,25 @@ class LinearProbes(Callback):
         self.table.put(epoch, {layer: (width, failed(problems, splits, reason)) for layer, width in layers.items()}, {})
         rank_zero_warn(f"probes of epoch {epoch} failed, and training goes on: {reason}")
 
-    def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
+    def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int, fails: bool = True) -> None:
         """Fit and score the probes of all chosen layers, now.
 
         Args:
             trainer: The trainer, whose data loaders give training and validation sets.
             pl_module: The network.
             epoch: Number of finished epochs, to file the results under.
+            fails: Whether what goes wrong is an error; otherwise it costs the rows of the epoch, which say why.
         """
-        if self._put_back:
-            with self._left_as_it_is(trainer, pl_module):
+        if not self._put_back:
+            return
+        with self._left_as_it_is(trainer, pl_module):
+            try:
                 self._probe(trainer, pl_module, epoch)
+            except Exception as error:
+                if fails or (trainer.world_size > 1 and not isinstance(error, FailedTogether)):
+                    raise  # the other processes are waiting for this one
+                self._file_failure(epoch, error)
+            self._publish(trainer, epoch)
 
     @contextmanager
     def _left_as_it_is(self, trainer: Trainer, module: LightningModule) -> Iterator[None]:
@@ -289,7 +292,7 @@ class LinearProbes(Callback):
         began = time.monotonic()
         shard = Shard(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
         with trainer.precision_plugin.forward_context():
-            look = self._look(trainer, pl_module)
+            look = self._look_together(trainer, pl_module, shard)
             taps, budget, sets = look.taps, look.budget, look.sets
             samples = [len(part.indices) for part in sets.values()]
             in_files = budget.in_files(look.features, len(sets[TRAIN].indices), sum(samples))
@@ -324,10 +327,19 @@ class LinearProbes(Callback):
             similar = {name: one.sample for name, one in results.items() if one.sample is not None}
             tests = [split for split in sets if split not in {TRAIN, HELD_OUT}]
             self.measured.put(epoch, {name: one.measured for name, one in results.items()}, similar, "".join(tests[:1]))
-        self._publish(trainer, epoch)
         took = time.monotonic() - began
         note = corrected(expected, took) if first else ""
         rank_zero_info(f"probes, epoch {epoch}: {self.table.summary(epoch)} ({took:.0f} s{note})")
+
+    def _look_together(self, trainer: Trainer, module: LightningModule, shard: Shard) -> "_Look":
+        """Look on all processes; if one of them fails, all do."""
+        error = None
+        try:
+            look = self._look(trainer, module)
+        except Exception as reason:
+            error = reason
+        shard.agree(error)
+        return look
 
     def _look(self, trainer: Trainer, module: LightningModule) -> "_Look":
         """What there is to probe, from some samples of every set.
@@ -422,11 +434,8 @@ class LinearProbes(Callback):
             self.measured.write(self.files.path("measures.csv"))
             draw_measures(self.measured.rows, self.table, self.files.path("measures.png"))
         draw_separability(self.table, picture := self.files.path("separability.png"))
-        for logger in trainer.loggers:
-            logger.log_metrics({**accuracies, "epoch": float(epoch)}, step=trainer.global_step)
-            if log_image := getattr(logger, "log_image", None):  # W&B has it
-                name = f"separability{f'_{self.name}' if self.name else ''}"
-                log_image(name, [str(picture)], step=trainer.global_step)
+        name = f"separability{f'_{self.name}' if self.name else ''}"
+        log_to_all(trainer, accuracies, epoch, {name: picture})
 
     def metric(self, labels: str, split: str, layer: str) -> str:
         """The name that loggers and other callbacks know an accuracy by."""
@@ -469,11 +478,11 @@ class LinearProbes(Callback):
         self._stored_epoch = finished_epochs(checkpoint)
 
     def _settings(self) -> dict[str, Any]:
-        names = ("taps", "width", "ridges", "channels", "reduction", "tolerance", "seed", "measures")
+        names = ("taps", "width", "ridges", "reduction", "tolerance", "seed", "measures")
         choice: dict[str, Any] = {"train_samples": self.choice.fitted, "held_out": self.choice.held_out}
-        for name, value in {"batch": self.batch, "forward": self.forward}.items():
+        for name, value in {"batch": self.batch, "forward": self.forward, "channels": self.channels}.items():
             if value is not None:  # tables of runs that had no such options go on
-                choice[name] = getattr(value, "__qualname__", value)
+                choice[name] = dict(value) if isinstance(value, Mapping) else named(value)
         return {**choice, **{name: getattr(self, name) for name in names}}
 
 

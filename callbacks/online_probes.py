@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from math import inf, nan, prod
@@ -17,6 +17,7 @@ from torch import Tensor, distributed
 
 from stratoscope.callbacks.atomic import replacing
 from stratoscope.callbacks.loader_samples import padding
+from stratoscope.callbacks.loggers import log_to_all
 from stratoscope.callbacks.own_files import NAME, OwnFiles, folder
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE
@@ -255,6 +256,8 @@ class OnlineProbes(Callback):
         self._sets = named_sets(trainer.val_dataloaders)
         if not trainer.sanity_checking:
             self.tally = {split: counts for split, counts in self.tally.items() if split == TRAIN}
+            if self._unlabelled is not None:
+                self._unlabelled = {split: counts for split, counts in self._unlabelled.items() if split == TRAIN}
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -314,16 +317,18 @@ class OnlineProbes(Callback):
         if state_dict.get("settings") == self._settings():
             self.table, self.kinds = ProbeTable(state_dict["rows"]), state_dict["kinds"]
             self.probes = {layer: OnlineProbe(**probe) for layer, probe in state_dict["probes"].items()}
-            layouts = {layer: Layout(**layout) for layer, layout in state_dict["layouts"].items()}
+            known = state_dict.get("layouts", dict.fromkeys(self.probes, {}))  # not so in the first releases
+            layouts = {layer: Layout(**layout) for layer, layout in known.items()}
             self.reduce = {layer: LayerReduction(self.how, self.reduction, one) for layer, one in layouts.items()}
             self.tally, self.epoch = state_dict["tally"], state_dict["epoch"]
             if "files" in state_dict:  # not so in checkpoints of the first releases
                 self.files.load_state_dict(state_dict["files"])
 
     def _settings(self) -> dict[str, Any]:
-        names = ("taps", "width", "reduction", "learning_rate", "momentum", "ridge", "seed", "classes", "channels")
-        asked = {name: value for name, value in {"batch": self.batch, "forward": self.forward}.items() if value}
-        own = {name: getattr(value, "__qualname__", value) for name, value in asked.items()}
+        names = ("taps", "width", "reduction", "learning_rate", "momentum", "ridge", "seed", "classes")
+        options = {"batch": self.batch, "forward": self.forward, "channels": self.channels}
+        asked = {name: value for name, value in options.items() if value}  # others' runs had no such options
+        own = {name: dict(value) if isinstance(value, Mapping) else named(value) for name, value in asked.items()}
         return {**{name: getattr(self, name) for name in names}, **own}
 
     def _keep(self, tap: str, output: Tensor) -> None:
@@ -441,9 +446,7 @@ class OnlineProbes(Callback):
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(COLUMNS)
             writer.writerows([row[name] for name in COLUMNS] for row in self.table.rows)
-        for logger in trainer.loggers:
-            accuracies = self._accuracies(self.epoch)
-            logger.log_metrics({**accuracies, "epoch": float(self.epoch)}, step=trainer.global_step)
+        log_to_all(trainer, self._accuracies(self.epoch), self.epoch)
 
     def metric(self, labels: str, split: str, layer: str) -> str:
         """The name that loggers and other callbacks know an accuracy by."""

@@ -126,7 +126,7 @@ def load_what_fits(network: nn.Module, file: str) -> None:
         file: A file that `read_weights` reads.
 
     Raises:
-        ValueError: If the file cannot be read, or another layer than the first and the last has no weights in it, or
+        ValueError: If the file cannot be read, or another layer than the first and the heads has no weights in it, or
             weights of another shape.
     """
     own = network.state_dict()
@@ -141,8 +141,9 @@ def load_what_fits(network: nn.Module, file: str) -> None:
             f"network's {shown(own)}"
         )
     layers = [name for name, part in network.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    head = f"{layers[-1]}.weight"
     for name in (f"{layer}.weight" for layer in layers[1:-1]):
-        if name not in fitting:
+        if name not in fitting and not _one_more_head(state.get(name), own[name], own[head]):
             there = tuple(state[name].shape) if name in state else "missing"
             here = tuple(own[name].shape)
             raise ValueError(f"{file} is of another network: {name} is {there} there, {here} here; nothing is loaded")
@@ -155,6 +156,11 @@ def load_what_fits(network: nn.Module, file: str) -> None:
         rank_zero_warn(f"{file} has nothing that fits {', '.join(kept)}: left as initialised")
     if unused:
         rank_zero_warn(f"{file} has {', '.join(unused)}, which the network has not: left out")
+
+
+def _one_more_head(there: Tensor | None, here: Tensor, head: Tensor) -> bool:
+    """Whether a layer gives as many classes as the last one, and would fit if it gave as many as in the file."""
+    return there is not None and len(here) == len(head) and there.shape[1:] == here.shape[1:]
 
 
 def _cached(url: str, name: str) -> str:

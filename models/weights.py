@@ -38,15 +38,18 @@ def read_weights(file: str | Path, own: Collection[str], content: bytes | None =
     path = Path(file).expanduser()
     if content is None and not path.is_file():
         raise ValueError(f"{file} is not there: it must be the file of a state dict")
-    if path.suffix == ".safetensors":
-        found: Any = import_module("safetensors.torch").load_file(path)  # comes with timm
-    else:
-        try:
+    safe = path.suffix == ".safetensors"
+    try:
+        if safe:
+            found: Any = import_module("safetensors.torch").load(path.read_bytes() if content is None else content)
+        else:
             found = torch.load(path if content is None else BytesIO(content), map_location="cpu", weights_only=True)
-        except UnpicklingError as error:
-            raise ValueError(f"{file} must hold tensors only, and be written by torch.save") from error
-        except Exception as error:  # torch raises what its parsers happen to raise
-            raise ValueError(f"{file} is damaged, or not written by torch.save") from error
+    except ImportError as error:
+        raise ValueError(f"{file} needs the package safetensors, which comes with timm") from error
+    except UnpicklingError as error:
+        raise ValueError(f"{file} must hold tensors only, and be written by torch.save") from error
+    except Exception as error:  # both raise what their parsers happen to raise
+        raise ValueError(f"{file} is damaged, or not written by {'safetensors' if safe else 'torch.save'}") from error
     return under_own_names(_state_dict(found, str(file)), own)
 
 

@@ -62,7 +62,7 @@ from stratoscope.report import report
 from stratoscope.results_commands import COMMANDS, look
 from stratoscope.run_directory import RunDirectory, different
 from stratoscope.short_config import short_config
-from stratoscope.trainer_check import check_monitors, check_names, check_schedule, check_trainer
+from stratoscope.trainer_check import check_monitors, check_names, check_schedule, check_stepping, check_trainer
 from stratoscope.wandb_mirror import WandbMirror
 from stratoscope.wandb_setup import begin_wandb, prepare_wandb, tags_of, wandb_finished
 from stratoscope.wandb_workspace import save_workspace
@@ -153,6 +153,8 @@ class Command(LightningCLI):
         os.environ["STRATOSCOPE_RUN"] = self.directory.path.name  # the processes this one starts share its run
         if changes := self.directory.differences(self.record, self.asked):
             raise Refused(f"run {name} has another config: {'; '.join(changes)}; give this one another --run")
+        if self.directory.begun and not self.directory.finished:
+            check_stepping(self.directory.config)
         self.notes: list[str] = []
         if self.subcommand == "fit":
             self._find_checkpoint(config)

@@ -8,9 +8,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     EarlyStopping,
+    GradientAccumulationScheduler,
     LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
+    StochasticWeightAveraging,
 )
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -18,10 +20,12 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from stratoscope.callbacks import HumanUncertainty, LinearProbes, OnlineProbes
 from stratoscope.datamodules import ImageDataModule
 from stratoscope.models import Classifier
+from stratoscope.models.schedules import PER_STEP
 from stratoscope.refusal import Refused
 from stratoscope.refused import nearest
 
 Probes = LinearProbes | OnlineProbes
+PACERS = (GradientAccumulationScheduler, StochasticWeightAveraging)  # change how often a schedule is stepped
 FINDERS = {BatchSizeFinder: "--data.batch_size", LearningRateFinder: "--model.optimizer.lr"}
 
 
@@ -34,10 +38,11 @@ def check_trainer(trainer: Trainer) -> None:
     Raises:
         Refused: If there is one.
     """
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    if isinstance(launcher := trainer.strategy.launcher, _MultiProcessingLauncher):
         raise Refused(
-            "--trainer.strategy: ddp_notebook, ddp_fork and ddp_spawn are for notebooks and keep what a run leaves in "
-            "processes of their own; on the command line use --trainer.strategy ddp"
+            f"--trainer.strategy: {type(trainer.strategy).__name__} by {launcher._start_method} (as ddp_notebook, ddp_fork "
+            "and ddp_spawn) is for notebooks, and keeps what a run leaves in processes of its own; on the command line use "
+            "--trainer.strategy ddp"
         )
     for callback in _callbacks(trainer):
         for kind, option in FINDERS.items():
@@ -69,7 +74,7 @@ def check_schedule(trainer: Trainer, optimizers: Any, batches: int) -> list[str]
 
     Args:
         trainer: The trainer.
-        optimizers: What a Classifier's `configure_optimizers` gives.
+        optimizers: What `configure_optimizers` gives; forms that are not our Classifier's are left alone.
         batches: Training batches of an epoch.
 
     Returns:
@@ -78,20 +83,43 @@ def check_schedule(trainer: Trainer, optimizers: Any, batches: int) -> list[str]
     Raises:
         Refused: If the schedule ends before the run.
     """
-    schedule, interval = (optimizers["lr_scheduler"][key] for key in ("scheduler", "interval"))
-    if not isinstance(schedule, OneCycleLR):
+    made = _schedule(optimizers)
+    if not isinstance(made.get("scheduler"), OneCycleLR) or any(isinstance(one, PACERS) for one in _callbacks(trainer)):
         return []
+    schedule, interval = made["scheduler"], made["interval"]
     per_epoch = ceil(batches / trainer.accumulate_grad_batches)
     epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else inf
     steps = min(epochs * per_epoch, trainer.max_steps if trainer.max_steps > 0 else inf)
-    times = steps if interval == "step" else min(epochs, steps / per_epoch)
+    times = steps if interval == "step" or steps == inf else steps // per_epoch  # a part of an epoch takes no step
     length, run = f"{schedule.total_steps} {interval}s", f"{times:.0f} {interval}s" if times < inf else "no end"
     if schedule.total_steps < times:
         wanted = f"give --model.scheduler.total_steps {times:.0f}" if times < inf else "give --trainer.max_epochs"
         raise Refused(f"--model.scheduler: OneCycleLR ends after {length}, the run has {run}: {wanted}")
     if schedule.total_steps > times:
-        return [f"OneCycleLR is made for {length}, the run has {run}: its learning rate will not come down"]
+        return [f"OneCycleLR is made for {length}, the run has {run}: its learning rate will not come down all the way"]
     return []
+
+
+def check_stepping(stored: dict[str, Any]) -> None:
+    """Refuse to go on with a run whose schedule was stepped otherwise than it would be now.
+
+    Before there was the option `interval`, every schedule was stepped once an epoch.
+
+    Args:
+        stored: The run's config.
+
+    Raises:
+        Refused: If it is of that time, and its schedule is made for steps.
+    """
+    model = stored.get("model") or {}
+    settings = model.get("init_args") or {}
+    kind = str((settings.get("scheduler") or {}).get("class_path", "")).rsplit(".", 1)[-1]
+    per_step = kind in {one.__name__ for one in PER_STEP}
+    if str(model.get("class_path")).startswith("stratoscope.models.") and per_step and "interval" not in settings:
+        raise Refused(
+            f"--run: this run was begun when {kind} was stepped once an epoch by mistake: begin another, which steps it "
+            "after every batch, or as before with --model.interval epoch"
+        )
 
 
 def check_monitors(
@@ -111,7 +139,9 @@ def check_monitors(
         Refused: If a metric does not exist, or not yet when it is looked at first.
     """
     probed = {name: probe for probe, taps in layers.items() for name in _probe_metrics(probe, taps, data)}
-    known = [*_metrics(data), *probed]
+    validated = trainer.limit_val_batches != 0
+    logged = [name for name in _metrics(data) if validated or name.startswith("train/")]
+    known = [*logged, *probed, "epoch", "step"]
     own = _ours(module) and all(_ours(callback) for callback in _callbacks(trainer))
     for watcher, metric, at_epoch_end in _watched(trainer, module):
         if metric not in known and (own or metric.startswith(("probe/", "online_probe/"))):
@@ -120,6 +150,25 @@ def check_monitors(
         probe = probed.get(metric)
         if probe is not None and not _in_time(probe, at_epoch_end):
             raise Refused(f"{watcher} looks at {metric} before it is measured first; {_advice(probe, at_epoch_end)}")
+        if metric in logged and (advice := _too_early(trainer, metric, at_epoch_end, "scheduler" in watcher)):
+            raise Refused(f"{watcher} looks at {metric} before it is measured first; {advice}")
+
+
+def _too_early(trainer: Trainer, metric: str, at_epoch_end: bool, schedule: bool) -> str:
+    """What to change where a metric of the network is looked at before there is one; nothing where it is there."""
+    every = trainer.check_val_every_n_epoch
+    if metric.startswith("train/"):
+        early = not at_epoch_end and every == 1  # at the first validation, in the first epoch
+        return "let it look at the end of the training epoch" if early else ""
+    if schedule and every not in {1, None}:
+        return f"validate every epoch, not every {every}, or let it watch train/loss"
+    return ""
+
+
+def _schedule(optimizers: Any) -> dict[str, Any]:
+    """The schedule as our Classifier returns it; empty for the other forms there are, of which nothing is known."""
+    found = optimizers.get("lr_scheduler") if isinstance(optimizers, dict) else None
+    return found if isinstance(found, dict) and {"scheduler", "interval"} <= found.keys() else {}
 
 
 def _callbacks(trainer: Trainer) -> list[Callback]:
@@ -138,14 +187,15 @@ def _watched(trainer: Trainer, module: LightningModule) -> Iterator[tuple[str, s
     """Who watches a metric, its name, and whether it is looked at when the probes of the epoch are there."""
     by_default = trainer.val_check_interval == 1.0 and trainer.check_val_every_n_epoch == 1
     for callback in _callbacks(trainer):
-        if isinstance(callback, EarlyStopping | ModelCheckpoint) and callback.monitor is not None:
+        strict = getattr(callback, "strict", True)  # otherwise it waits for a metric
+        if isinstance(callback, EarlyStopping | ModelCheckpoint) and callback.monitor is not None and strict:
             chosen = getattr(callback, "_check_on_train_epoch_end", getattr(callback, "_save_on_train_epoch_end", None))
             at_epoch_end = by_default if chosen is None else bool(chosen)
             yield f"--trainer.callbacks: {type(callback).__name__}", callback.monitor, at_epoch_end
     if isinstance(module, Classifier):
-        schedule: Any = module.configure_optimizers()
-        if isinstance(schedule["lr_scheduler"]["scheduler"], ReduceLROnPlateau):
-            yield "--model.scheduler: ReduceLROnPlateau", schedule["lr_scheduler"]["monitor"], True
+        made = _schedule(module.configure_optimizers())
+        if isinstance(made.get("scheduler"), ReduceLROnPlateau) and made.get("monitor"):
+            yield "--model.scheduler: ReduceLROnPlateau", made["monitor"], True
 
 
 def _metrics(data: ImageDataModule) -> Iterator[str]:

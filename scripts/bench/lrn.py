@@ -15,6 +15,7 @@ from stratoscope.models.local_response_norm import LocalResponseNorm
 
 SHAPES = [(128, 64, 14, 14), (128, 64, 7, 7)]  # the two normalisations of the small AlexNet, at batch size 128
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+STEPS = 20  # in a block
 CONSTANTS = (9, 0.001, 0.75, 1.0)  # size, alpha, beta, k
 
 
@@ -29,7 +30,7 @@ def block(layer: nn.Module, x: Tensor, g: Tensor, steps: int) -> Callable[[], No
     return run
 
 
-def measure(shape: tuple[int, ...], memory_format: str, blocks: int, device: str, steps: int = 20) -> ratios.Ratio:
+def measure(shape: tuple[int, ...], memory_format: str, blocks: int, device: str, steps: int = STEPS) -> ratios.Ratio:
     """Compare the layers on activations of one shape and memory format."""
     generator = torch.Generator().manual_seed(0)
     x, g = (torch.randn(shape, generator=generator).to(device, memory_format=FORMATS[memory_format]) for _ in range(2))
@@ -56,7 +57,7 @@ def main() -> None:
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or platform.machine()
     clock = "synchronised wall time" if arguments.device == "cuda" else "CPU time of the process"
     print(
-        f"20 steps a block, each forward and backward; float32, size, alpha, beta, k = {CONSTANTS}; {clock}.\n"
+        f"{STEPS} steps a block, each forward and backward; float32, size, alpha, beta, k = {CONSTANTS}; {clock}.\n"
         f"{torch.get_num_threads()} thread(s), {where}, torch {torch.__version__}, Python {platform.python_version()}."
     )
 
