@@ -21,11 +21,11 @@ def log_to_all(
     for logger in trainer.loggers:
         try:
             logger.log_metrics({**metrics, "epoch": float(epoch)}, step=trainer.global_step)
-            log_image = getattr(logger, "log_image", None)  # W&B has it
-            for name, file in (pictures or {}).items() if log_image else ():
-                log_image(name, [str(file)], step=trainer.global_step)
+            if log_image := getattr(logger, "log_image", None):  # W&B has it
+                for name, file in (pictures or {}).items():
+                    log_image(name, [str(file)], step=trainer.global_step)
         except Exception as error:  # of a server, say
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             rank_zero_warn(
-                f"{type(logger).__name__} has not taken the probes of epoch {epoch}, which are kept: {reason}"
+                f"{type(logger).__name__} has not taken the probes of epoch {epoch}: {reason}; they are kept"
             )

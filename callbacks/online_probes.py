@@ -317,7 +317,7 @@ class OnlineProbes(Callback):
         if state_dict.get("settings") == self._settings():
             self.table, self.kinds = ProbeTable(state_dict["rows"]), state_dict["kinds"]
             self.probes = {layer: OnlineProbe(**probe) for layer, probe in state_dict["probes"].items()}
-            known = state_dict.get("layouts", dict.fromkeys(self.probes, {}))  # not so in the first releases
+            known = state_dict.get("layouts", {layer: {} for layer in self.probes})  # not so in the first releases
             layouts = {layer: Layout(**layout) for layer, layout in known.items()}
             self.reduce = {layer: LayerReduction(self.how, self.reduction, one) for layer, one in layouts.items()}
             self.tally, self.epoch = state_dict["tally"], state_dict["epoch"]

@@ -114,8 +114,8 @@ def by_layer(
     return {tap.name: LayerReduction(reduction(how, width, seed), named(how), tap.layout) for tap in taps}
 
 
-def named(how: str | Callable[[Tensor], Tensor]) -> str:
-    """What a reduction is called in tables."""
+def named(how: str | Callable[..., Any]) -> str:
+    """What a reduction, or another function of the user's, is called in tables."""
     return how if isinstance(how, str) else str(getattr(how, "__name__", type(how).__name__))
 
 

@@ -40,9 +40,9 @@ def check_trainer(trainer: Trainer) -> None:
     """
     if isinstance(launcher := trainer.strategy.launcher, _MultiProcessingLauncher):
         raise Refused(
-            f"--trainer.strategy: {type(trainer.strategy).__name__} by {launcher._start_method} (as ddp_notebook, ddp_fork "
-            "and ddp_spawn) is for notebooks, and keeps what a run leaves in processes of its own; on the command line use "
-            "--trainer.strategy ddp"
+            f"--trainer.strategy: {type(trainer.strategy).__name__} by {launcher._start_method} (as ddp_notebook, "
+            "ddp_fork and ddp_spawn) is for notebooks, and keeps what a run leaves in processes of its own; on the "
+            "command line use --trainer.strategy ddp"
         )
     for callback in _callbacks(trainer):
         for kind, option in FINDERS.items():
@@ -117,8 +117,8 @@ def check_stepping(stored: dict[str, Any]) -> None:
     per_step = kind in {one.__name__ for one in PER_STEP}
     if str(model.get("class_path")).startswith("stratoscope.models.") and per_step and "interval" not in settings:
         raise Refused(
-            f"--run: this run was begun when {kind} was stepped once an epoch by mistake: begin another, which steps it "
-            "after every batch, or as before with --model.interval epoch"
+            f"--run: this run was begun when {kind} was stepped once an epoch by mistake: begin another, which steps "
+            "it after every batch, or as before with --model.interval epoch"
         )
 
 

@@ -270,7 +270,11 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 STOPS = "--trainer.callbacks+ EarlyStopping --trainer.callbacks.monitor"
 CYCLE = "--model.scheduler OneCycleLR --model.scheduler.max_lr 0.1 --model.scheduler.total_steps"
+PLATEAU = "--model.scheduler torch.optim.lr_scheduler.ReduceLROnPlateau"
 REFUSED = {
+    f"{STOPS} train/loss --trainer.val_check_interval 0.5": "let it look at the end of the training epoch",
+    f"{STOPS} test/loss --trainer.limit_val_batches 0": "no metric test/loss",
+    f"{PLATEAU} --model.monitor test/loss --trainer.check_val_every_n_epoch 2": "validate every epoch, not every 2",
     "--trainer.callbacks+ LearningRateFinder": "LearningRateFinder changes what config.yaml says",
     "--trainer.callbacks+ BatchSizeFinder": "BatchSizeFinder changes what config.yaml says",
     "--trainer.strategy ddp_spawn": "use --trainer.strategy ddp",
@@ -306,6 +310,34 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("stratoscope: ")]
     assert len(lines) == 1
     assert REFUSED[options] in lines[0]
+
+
+ACCEPTED = [
+    "--trainer.callbacks+ ModelCheckpoint --trainer.callbacks.monitor step --trainer.callbacks.mode max",
+    f"{STOPS} train/loss",
+    f"{STOPS} test/loss --trainer.check_val_every_n_epoch 2",
+    f'{CYCLE} 9 --trainer.callbacks+ GradientAccumulationScheduler --trainer.callbacks.scheduling {{"0":2}}',
+    f"{CYCLE} 1 --model.interval epoch --trainer.max_epochs -1 --trainer.max_steps 9",
+]
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("options", ACCEPTED)
+def test_what_can_work_is_not_refused(options: str) -> None:
+    """The same kinds, with what they watch or count there in time."""
+    build([*FIT.split(), *options.split()])
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("made", ["optimizer", "[optimizer], [self.scheduler(optimizer)]"])
+def test_a_network_may_configure_its_optimizers_itself(made: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any of Lightning's forms."""
+    lines = ["from stratoscope.models import MLP", "", "", "class Mine(MLP):", "    def configure_optimizers(self):"]
+    lines += ["        optimizer = self.optimizer(self.parameters())", f"        return {made}"]
+    name = f"mine_{len(made)}"
+    Path(f"{name}.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(Path.cwd())
+    build(f"{FIT} {STOPS} train/loss".replace("--model MLP", f"--model {name}.Mine").split())
 
 
 class Interrupting(Callback):

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, SubsetRandomSam
 from stratoscope.callbacks import LinearProbes
 from stratoscope.datamodules import Digits, RandomLabels
 from stratoscope.models import MLP
-from stratoscope.probes import LabelledFeatures, average_pool, separability
+from stratoscope.probes import LabelledFeatures, Separability, average_pool, separability
 
 
 class Somebody(LightningModule):
@@ -516,3 +518,30 @@ def test_a_layer_is_compared_with_itself_at_earlier_epochs(tmp_path: Path) -> No
     }
     assert found[3, "input", "cka with epoch 0"] == pytest.approx(1)
     assert found[3, "last", "cka with epoch 0"] < found[3, "last", "cka with epoch 2"] < 1
+
+
+def _with_a_third(scale: int, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    return batch["x"] * scale, batch["y"]
+
+
+def test_a_state_of_the_first_release_is_taken() -> None:
+    """Rows of a run begun then stay; there were no options channels, batch and forward."""
+    settings = {"train_samples": None, "held_out": 0, "taps": "natural", "width": 1024, "ridges": [1e-3]}
+    settings |= {"reduction": "average_pool", "tolerance": 1e-6, "seed": 0, "measures": []}
+    rows = [{"epoch": 0, "layer": "input", "width": 3, **asdict(Separability("true_label", "train", 0.5))}]
+    state = {"rows": rows, "measured": {"rows": [], "first": {}, "last": {}}, "weights": {}, "settings": settings}
+    probes = LinearProbes()
+    probes.load_state_dict(state)
+    assert [row["accuracy"] for row in probes.table.rows] == [0.5]
+    other = LinearProbes(channels="last")
+    other.load_state_dict(state)
+    assert not other.table.rows
+
+
+def test_functions_of_any_kind_are_plain_text_in_checkpoints(tmp_path: Path) -> None:
+    """So that a run with one can go on: what is stored needs no code, and equal functions are equal."""
+    read = partial(_with_a_third, 3)
+    probes = LinearProbes(batch=read, forward="encode")
+    torch.save(probes.state_dict(), tmp_path / "state")
+    state = torch.load(tmp_path / "state", weights_only=True)
+    assert state["settings"] == LinearProbes(batch=partial(_with_a_third, 3), forward="encode").state_dict()["settings"]
