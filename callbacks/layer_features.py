@@ -96,9 +96,9 @@ class LayerFeatures:
         reduce: Mapping[str, LayerReduction],
         size: int,
     ) -> dict[str, Tensor]:
-        """Features of this process's samples of a set by layer, with their labels and the logits."""
+        """Features of this process's samples of a set by layer, with their labels and, if all have some, the logits."""
         rows: dict[str, Tensor] = {}
-        done = 0
+        done = answered = 0
         for batch in batches:
             found = self._found(batch, partial(run, batch), module, reduce)
             for name, new in found.items():
@@ -106,9 +106,12 @@ class LayerFeatures:
                     rows[name] = room((size, *new.shape[1:]), new.dtype, new.device, self.folders.get(name))
                 if rows[name].shape[1:] == new.shape[1:]:
                     rows[name][done : done + len(new)] = new[:size]
+                    answered += len(new) if name == LOGITS else 0
                 elif name != LOGITS:
                     self.missing[name] = f"gave {new.shape[1]} features, {rows[name].shape[1]} before"
             done += len(batch)
+        if answered < done:  # there is nothing in the other rows
+            rows.pop(LOGITS, None)
         return rows
 
     def _found(
@@ -128,22 +131,31 @@ class LayerFeatures:
         return found
 
     def _agree(self) -> None:
-        """Leave out, on every process, what any of them or any set is without."""
+        """Leave out, on every process, what any of them or any set is without or has in other widths."""
+        widths = {
+            layer: {rows[layer].shape[1] for rows in self.rows.values() if layer in rows} for layer in self.folders
+        }
+        answers = {split: answer.shape[1] for split, answer in self.answers.items()}
+        everyone = self.shard.share({self.shard.rank: (self.missing, widths, answers)}).values()
+        self.missing = {layer: reason for missing, _, _ in everyone for layer, reason in missing.items()}
         for layer in self.folders:
-            widths = {rows[layer].shape[1] for rows in self.rows.values() if layer in rows}
-            if len(widths) > 1 and layer not in self.missing:
-                self.missing[layer] = f"gave {' and '.join(map(str, sorted(widths)))} features"
-        everyone = self.shard.share({self.shard.rank: self.missing})
-        self.missing = {layer: reason for part in everyone.values() for layer, reason in part.items()}
+            there = set().union(*(found[layer] for _, found, _ in everyone))
+            if len(there) > 1 and layer not in self.missing:
+                self.missing[layer] = f"gave {' and '.join(map(str, sorted(there)))} features"
         for rows in self.rows.values():
             for layer in self.missing:
                 rows.pop(layer, None)
+        for split in [*self.answers]:
+            if len({found.get(split) for _, _, found in everyone}) > 1:
+                del self.answers[split]
 
     def take(self, layer: str, item: int, kinds: Sequence[str]) -> dict[str, LabelledFeatures] | None:
         """Features of a layer on all sets, with labels of some kinds; none on processes that do not own the item.
 
-        They are handed out once: their memory is then the caller's.
+        They are handed out once: their memory is then the caller's. A missing layer has none anywhere.
         """
+        if layer in self.missing:
+            return None
         found = {}
         for split, rows in self.rows.items():
             whole = self.shard.gather(rows.pop(layer), self.counts[split], item, self.folders[layer])
@@ -156,7 +168,7 @@ class LayerFeatures:
     def logits(self, split: str, item: int) -> Tensor | None:
         """What the network answers on all samples of a set, (n, classes), on the process that owns the item.
 
-        None too if the network answers anything but one row of numbers per sample.
+        None too if the network answers anything but one row of numbers, of one width, for every sample of the set.
         """
         answers = self.answers.get(split)
         return None if answers is None else self.shard.gather(answers, self.counts[split], item)

@@ -1,6 +1,6 @@
 """Which samples of its data set a loader gives, found out without asking its sampler, which may draw."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ def _size(loader: Any, split: str) -> int:
 
 def _innermost(sampler: Any) -> Any:
     """What decides: the sampler inside those that only make batches of it, or deal it out to processes."""
-    if hasattr(sampler, "taken") or hasattr(sampler, "indices"):
+    if _tells(sampler) or hasattr(sampler, "indices"):
         return sampler
     if isinstance(sampler, DistributedSampler):  # as Lightning wraps a sampler
         inside = getattr(sampler.dataset, "_sampler", None)
@@ -97,6 +97,12 @@ def _innermost(sampler: Any) -> Any:
     if inside is None or inside is sampler or not (known or _reach(sampler) >= _reach(inside)):
         return sampler
     return _innermost(inside)
+
+
+def _tells(sampler: Any) -> Callable[[int], Sequence[int]] | None:
+    """The method by which our batch samplers tell what their first batches give; None if there is no such method."""
+    own = getattr(sampler, "taken", None)
+    return own if callable(own) else None
 
 
 def _reach(sampler: Any) -> int:
@@ -120,7 +126,7 @@ def _indices(sampler: Any, size: int, split: str) -> list[int]:
         return sorted(int(index) for index in own)
     if isinstance(sampler, Sequence):  # batches, or samples, one by one
         return sorted(int(i) for part in sampler for i in (part if isinstance(part, Sequence) else [part]))
-    if hasattr(sampler, "taken") or isinstance(sampler, DistributedSampler):
+    if _tells(sampler) or isinstance(sampler, DistributedSampler):
         return list(range(size))
     if isinstance(sampler, (SequentialSampler, RandomSampler)):
         size = len(sampler.data_source)
@@ -141,7 +147,7 @@ def _first_batches(loader: DataLoader[Any], batches: float) -> list[int] | None:
     outer, taken = loader.batch_sampler, _taken(loader, batches)
     size = len(loader.dataset)  # type: ignore[arg-type]
     few: list[int] | None = None
-    if own := getattr(outer, "taken", None):
+    if own := _tells(outer):
         few = list(own(taken))
     elif isinstance(outer, list):
         few, size = [int(index) for part in outer[:taken] for index in part], sum(map(len, outer))

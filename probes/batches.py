@@ -88,7 +88,8 @@ def read_batch(batch: Any, reading: BatchReading | None = None, reader: str = "p
         (n, 1) as well as (n).
 
     Raises:
-        UnreadableBatch: If it is not clear what is what, or labels are no classes; with what was got.
+        UnreadableBatch: If it is not clear what is what, labels are no classes, or the function given raises (then
+            that is the cause); with what was got.
     """
     try:
         return _read(batch, reading)
@@ -96,7 +97,7 @@ def read_batch(batch: Any, reading: BatchReading | None = None, reader: str = "p
         raise UnreadableBatch(
             f"{reader} needs batches (image, label), or with named parts such as image and label, with the class of "
             f"each image as a whole number; got {described(batch)}: {unclear}"
-        ) from None
+        ) from unclear.__cause__
 
 
 class _Unclear(Exception):
@@ -116,7 +117,7 @@ def _read(batch: Any, reading: BatchReading | None) -> LabelledBatch:
     image, label, true = found["image"], found["label"], found.get(TRUE)
     if isinstance(image, (tuple, list)) and _same_shapes(image):
         image, how = image[0], f"{how}; of {len(image)} views the first"
-    image = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
+    image = _tensor(image, "image") if isinstance(image, np.ndarray) else image
     given = _classes(label)
     true = given if true is None or true is label else _classes(true)
     sizes = {len(part) for part in tensors(image) if part.ndim}
@@ -134,7 +135,10 @@ def _asked_for(batch: Any, reading: BatchReading) -> tuple[dict[str, Any], str]:
         _Unclear: If they are not there.
     """
     if not isinstance(reading, Mapping):
-        found = reading(batch)
+        try:
+            found = reading(batch)
+        except Exception as error:
+            raise _Unclear(f"the function given as batch raised {_in_words(error)}") from error
         names = ("image", "label", TRUE)
         if isinstance(found, Mapping) and {"image", "label"} <= {*found} <= {*names}:
             return dict(found), "the function given as batch"
@@ -260,12 +264,30 @@ def _classes(label: Any) -> Tensor:
         _Unclear: If they are no classes.
     """
     if isinstance(label, np.ndarray) or (isinstance(label, (tuple, list)) and all(isinstance(x, int) for x in label)):
-        label = torch.as_tensor(label)
+        label = _tensor(label, "label")
     if not isinstance(label, Tensor):
         raise _Unclear(f"the label is {described(label)}; {SAY}")
     if fault := _fault(label):
         raise _Unclear(fault)
     return label.reshape(len(label)).long()
+
+
+def _tensor(part: Any, name: str) -> Tensor:
+    """An array or a list of numbers as a tensor.
+
+    Raises:
+        _Unclear: If torch has none for its kind.
+    """
+    try:
+        return torch.as_tensor(part)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _Unclear(
+            f"the {name} is {described(part)}, of which no tensor can be made ({_in_words(error)})"
+        ) from error
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _fault(label: Tensor) -> str | None:

@@ -230,17 +230,17 @@ def _wants_the_batch(parameter: Parameter) -> bool:
     return parameter.name in BATCH or bool(re.search(r"\b([dD]ict|Mapping|[tT]uple|[lL]ist|\w*Batch\w*)\b", annotation))
 
 
-def swapped(whole: Any, swap: Callable[[Tensor], Tensor]) -> Any:
-    """The same with other tensors in the place of its own."""
+def swapped(whole: Any, swap: Callable[[Tensor], Tensor], depth: int = 3) -> Any:
+    """The same with other tensors in the place of those that `tensors` finds; what holds none of them stays itself."""
     if isinstance(whole, Tensor):
         return swap(whole)
-    if isinstance(whole, tuple) and hasattr(whole, "_fields"):
-        return type(whole)(*(swapped(part, swap) for part in whole))
-    if isinstance(whole, (tuple, list)):
-        return type(whole)(swapped(part, swap) for part in whole)
-    if not (parts := parts_of(whole)):
+    if not depth or isinstance(whole, (type, nn.Module)) or not tensors(whole, depth):
         return whole
-    changed = {name: swapped(part, swap) for name, part in parts.items()}
+    if isinstance(whole, tuple) and hasattr(whole, "_fields"):
+        return type(whole)(*(swapped(part, swap, depth - 1) for part in whole))
+    if isinstance(whole, (tuple, list)):
+        return type(whole)(swapped(part, swap, depth - 1) for part in whole)
+    changed = {name: swapped(part, swap, depth - 1) for name, part in parts_of(whole).items()}
     if type(whole) is dict:
         return changed
     other = copy(whole)

@@ -97,28 +97,43 @@ def separability(
         `failed`, and no weights.
     """
     ridges = list(ridge) if isinstance(ridge, Sequence) else [ridge]
-    if all(bool((label >= 0).all()) for data in (fitted_on, *scored_on.values()) for label in data.labels.values()):
-        return _fit_and_score(fitted_on, scored_on, classes, ridges, tolerance, start, in_place)
-    rows: list[Separability] = []
-    weights: list[Tensor | None] = []
-    for place, kind in enumerate(fitted_on.labels):  # each on the samples that have it
-        fitted = with_label(fitted_on, kind)
-        there = {
-            split: fitted if data.features is fitted_on.features else with_label(data, kind)
-            for split, data in scored_on.items()
-        }
-        empty = [split for split, data in there.items() if not len(data.features)]
-        if not len(fitted.features):
-            rows += failed([(kind, strength) for strength in ridges], scored_on, "no training sample has a label")
-            weights.append(None)
+    kinds, sets = list(fitted_on.labels), (fitted_on, *scored_on.values())
+    complete = all(bool((label >= 0).all()) for data in sets for label in data.labels.values())
+    # each kind on the samples that have it
+    groups: list[tuple[str, ...]] = [tuple(kinds)] if complete else [(kind,) for kind in kinds]
+    unfit = {group: _unfit(fitted_on, scored_on, group) for group in groups}  # asked before features are overwritten
+    whole = [group for group in groups if all(bool((fitted_on.labels[kind] >= 0).all()) for kind in group)]
+    found: dict[tuple[str, ...], tuple[list[Separability], Tensor | None]] = {}
+    standardised = False
+    for group in sorted(groups, key=whole.__contains__):  # last those that have the same standardised features
+        if unfit[group]:
+            found[group] = failed([(kind, one) for kind in group for one in ridges], scored_on, unfit[group]), None
             continue
-        first = None if start is None else start[place * len(ridges) : (place + 1) * len(ridges)]
-        scored = {split: data for split, data in there.items() if split not in empty}
-        found, fit = _fit_and_score(fitted, scored, classes, ridges, tolerance, first, in_place=False)
-        rows += [*found, *failed([(kind, strength) for strength in ridges], empty, "no sample has a label")]
-        weights.append(fit)
-    whole = [fit for fit in weights if fit is not None]
-    return rows, torch.cat(whole) if len(whole) == len(weights) else None
+        if in_place and group in whole and not standardised:
+            train, standardised = Standardisation.fit(fitted_on.features), True
+            for features in {id(data.features): data.features for data in sets}.values():
+                train(features, in_place=True)
+        place = groups.index(group) * len(ridges)
+        first = start if start is None or complete else start[place : place + len(ridges)]
+        found[group] = _fit_and_score(group, fitted_on, scored_on, classes, ridges, tolerance, first, standardised)
+    rows = [row for group in groups for row in found[group][0]]
+    weights = [fit for group in groups if (fit := found[group][1]) is not None]
+    return rows, torch.cat(weights) if len(weights) == len(groups) else None
+
+
+def _unfit(fitted_on: LabelledFeatures, scored_on: Mapping[str, LabelledFeatures], kinds: Sequence[str]) -> str:
+    """Why label kinds cannot be fitted or scored; empty if nothing is known against it."""
+    if not bool((fitted_on.labels[kinds[0]] >= 0).any()):
+        return "no training sample has a label"
+    for split, data in scored_on.items():
+        if not finite(_having(data, kinds).features):
+            return f"features of the {split} set contain NaN or infinity"
+    return ""
+
+
+def _having(data: LabelledFeatures, kinds: Sequence[str]) -> LabelledFeatures:
+    """The samples that have a label of the one kind; all of them for several kinds, which all samples have."""
+    return data if len(kinds) > 1 else with_label(data, kinds[0])
 
 
 def with_label(data: LabelledFeatures, kind: str) -> LabelledFeatures:
@@ -136,38 +151,49 @@ def with_label(data: LabelledFeatures, kind: str) -> LabelledFeatures:
 
 
 def _fit_and_score(
+    kinds: Sequence[str],
     fitted_on: LabelledFeatures,
     scored_on: Mapping[str, LabelledFeatures],
     classes: int,
     ridges: list[float],
     tolerance: float,
     start: Float[Tensor, "k e c"] | None,
-    in_place: bool,
+    standardised: bool,
 ) -> tuple[list[Separability], Float[Tensor, "k e c"] | None]:
-    """Do so where every sample has all labels."""
-    kinds = list(fitted_on.labels)
+    """Do so for label kinds, on the samples that have them; features are not overwritten.
+
+    There is never more than one copy of a set, and of one set beside the training set: of the samples that have a
+    label, standardised in its own memory, or of a whole set, to be standardised unless all are `standardised`.
+    """
     problems = [(kind, strength) for kind in kinds for strength in ridges]
-    for split, data in scored_on.items():
-        if not finite(data.features):
-            return failed(problems, scored_on, f"features of the {split} set contain NaN or infinity"), None
-    train = Standardisation.fit(fitted_on.features)
-    standardised = train(fitted_on.features, in_place)
+    own = _having(fitted_on, kinds)
+    train = None if standardised else Standardisation.fit(own.features)
+
+    def standard(data: LabelledFeatures, part: LabelledFeatures) -> LabelledFeatures:
+        copied = part.features is not data.features
+        return part if train is None else replace(part, features=train(part.features, in_place=copied))
+
+    fitted = standard(fitted_on, own)
     try:
-        labels = torch.stack([fitted_on.labels[kind] for kind, _ in problems])
-        fits = _fits(standardised, labels, classes, [strength for _, strength in problems], tolerance, start)
+        labels = torch.stack([fitted.labels[kind] for kind, _ in problems])
+        fits = _fits(fitted.features, labels, classes, [strength for _, strength in problems], tolerance, start)
     except (ValueError, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
         return failed(problems, scored_on, str(error)), None
-    rows = []
-    for split, data in scored_on.items():
-        features = standardised if data.features is fitted_on.features else train(data.features, in_place)
-        rows += [
-            _score(kind, split, features, data.labels[kind], fit, strength)
+
+    def scored(split: str, data: LabelledFeatures) -> list[Separability]:
+        part = fitted if data is fitted_on else standard(data, _having(data, kinds))
+        return [
+            _score(kind, split, part.features, part.labels[kind], fit, strength)
             for (kind, strength), fit in zip(problems, fits, strict=True)
         ]
+
+    empty = [split for split, data in scored_on.items() if not bool((data.labels[kinds[0]] >= 0).any())]
+    rows = [row for split, data in scored_on.items() if split not in empty for row in scored(split, data)]
     weights = torch.stack([torch.cat([fit.weight, fit.bias[None]]) for fit in fits])
     chosen = {kind: _chosen(kind, rows, ridges) for kind in kinds}
     rows = [replace(row, chosen=row.ridge == chosen[row.labels]) for row in rows]
-    return sorted(rows, key=lambda row: (kinds.index(row.labels), ridges.index(row.ridge or 0.0))), weights
+    rows.sort(key=lambda row: (kinds.index(row.labels), ridges.index(row.ridge or 0.0)))
+    return [*rows, *failed(problems, empty, "no sample has a label")], weights
 
 
 def _fits(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 DEPTH, MOST = 4, 10_000  # containers within containers, and entries of those whose entries are followed
@@ -34,7 +35,8 @@ class Snapshot:
     """The state of a network.
 
     Memory is copied whole, as bytes, tensors' that are on another device to the CPU: so it is put back bit for bit,
-    whatever shares it, and nothing is recorded as a change of the tensor. What is as it was is not written to.
+    whatever shares it, and nothing is recorded as a change of the tensor. What is as it was is not written to, and
+    arrays that cannot be written to, such as data mapped from a file, are not copied.
 
     Args:
         module: The network.
@@ -45,7 +47,7 @@ class Snapshot:
         self.entries: list[tuple[Any, Any]] = []  # containers, and what is in them
         self.tensors: list[tuple[Tensor, Tensor, bool, Tensor | None]] = []  # with data, requires_grad and grad
         self.memory: dict[int, tuple[Tensor, Tensor]] = {}  # by address: bytes, and a copy of them
-        self.arrays: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        self.arrays: list[tuple[NDArray[Any], NDArray[Any]]] = []
         self.generators: list[tuple[Any, Any, Callable[[Any, Any], Any]]] = []
         for _, held in reachable(module):
             self._take(held)
@@ -59,7 +61,8 @@ class Snapshot:
                 if bytes_.numel() and bytes_.data_ptr() not in self.memory:
                     self.memory[bytes_.data_ptr()] = bytes_, bytes_.to("cpu", copy=True)
         elif isinstance(held, np.ndarray):
-            self.arrays.append((held, held.copy()))
+            if held.flags.writeable:  # not data that are mapped to be read
+                self.arrays.append((held, held.copy()))
         elif isinstance(held, (dict, list, set, deque)):
             self.entries.append((held, _plain_copy(held)))
         elif isinstance(held, type):
@@ -84,7 +87,7 @@ class Snapshot:
             if not _equal(bytes_, before):
                 bytes_.copy_(before)
         for array, content in self.arrays:
-            if array.flags.writeable:
+            if array.flags.writeable and not _same_array(array, content):
                 array[...] = content
         for generator, state, put in self.generators:
             put(generator, state)
@@ -215,6 +218,17 @@ def _equal(bytes_: Tensor, before: Tensor) -> bool:
     return torch.equal(bytes_, before.to(bytes_.device))
 
 
+def _array_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """An array's values as bytes, those of a contiguous one where they are: (bytes), uint8."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _same_array(array: NDArray[Any], before: NDArray[Any]) -> bool:
+    if array.dtype.hasobject:
+        return array.shape == before.shape and all(a is b for a, b in zip(array.flat, before.flat, strict=True))
+    return array.shape == before.shape and np.array_equal(_array_bytes(array), _array_bytes(before))
+
+
 def _place(tensor: Tensor) -> tuple[Any, ...]:
     """Where a tensor's values are, and how they are read."""
     if tensor.layout != torch.strided:
@@ -229,7 +243,8 @@ def _seen(held: Any) -> Any:
         content = [blake2b(part.numpy().tobytes()).digest() for part in parts]
         return _place(held), held.requires_grad, content
     if isinstance(held, np.ndarray):
-        return held.shape, held.dtype, held.tobytes() if held.dtype != object else None
+        values = held.flags.writeable and not held.dtype.hasobject
+        return held.shape, held.dtype, blake2b(_array_bytes(held).data).digest() if values else None
     if isinstance(held, dict):
         return [(key, _plain(part)) for key, part in held.items()]
     if isinstance(held, (list, tuple, deque)):

@@ -49,6 +49,9 @@ def room(
 class Budget:
     """How much memory the probes of one process may take.
 
+    It knows the sizes of the sets, not their labels: where some samples have none, the others of a layer are copied, in
+    memory, while it is measured and fitted (see `separability`), which takes up to the size of a layer more.
+
     Attributes:
         bytes: For features and for fitting; None for no bound.
         ranks: Processes that share the samples.

@@ -97,7 +97,14 @@ def loader(n: int, shape: tuple[int, ...] = (8,)) -> DataLoader[Any]:
     return DataLoader(TensorDataset(x, y), batch_size=16)
 
 
-def fit(folder: Path, network: nn.Module, *callbacks: Callback, shape: tuple[int, ...] = (8,)) -> dict[str, Tensor]:
+def fit(
+    folder: Path,
+    network: nn.Module,
+    *callbacks: Callback,
+    shape: tuple[int, ...] = (8,),
+    sizes: tuple[int, int] = (128, 64),
+    **options: Any,
+) -> dict[str, Tensor]:
     """Train for two epochs; return the weights."""
     run = Trainer(
         accelerator="cpu",
@@ -109,9 +116,11 @@ def fit(folder: Path, network: nn.Module, *callbacks: Callback, shape: tuple[int
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        **options,
     )
     module = Module(network)
-    run.fit(module, loader(128, shape), loader(64, shape))
+    train, val = sizes
+    run.fit(module, loader(train, shape), loader(val, shape))
     return module.state_dict()
 
 
@@ -162,3 +171,63 @@ def test_a_network_that_cannot_be_put_back_is_probed_once(tmp_path: Path) -> Non
     with pytest.warns(UserWarning, match=r"a probe changes Module in network\.0\.numbers, which cannot be put back"):
         fit(tmp_path, nn.Sequential(Counting()), LinearProbes())
     assert {row["epoch"] for row in rows(tmp_path / "probes.csv")} == {"0"}
+
+
+class Uneven(nn.Module):
+    """A layer that answers with as many numbers per sample as the batch allows; or a network that answers with more."""
+
+    def __init__(self, codebook: int | None = None) -> None:
+        super().__init__()
+        self.wide, self.cut, self.head = nn.Linear(8, 6), Cut(), nn.Linear(6, 3)
+        self.codebook = None if codebook is None else torch.randn(codebook, 7)
+
+    def forward(self, x: Tensor) -> Any:
+        """Logits, in evaluation with the codebook if there is one."""
+        hidden = self.wide(x)
+        logits = self.head(hidden) + self.cut(hidden).sum(1, keepdim=True)
+        return logits if self.codebook is None or self.training else (logits, self.codebook)
+
+
+class Cut(nn.Module):
+    """Cuts its input to a width that depends on the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Fewer columns for fewer samples."""
+        return x[:, : 2 + min(4, len(x) // 50)]
+
+
+@pytest.mark.filterwarnings("ignore:.*probes failed")
+def test_a_layer_of_another_width_in_another_block_costs_its_rows_only(tmp_path: Path) -> None:
+    """Blocks of 125 and, of the validation set, of 5: a width in the one, another in the other."""
+    seed_everything(0, verbose=False)
+    fit(tmp_path, Uneven(), LinearProbes("all"), sizes=(250, 130))
+    found = rows(tmp_path / "probes.csv")
+    assert {row["epoch"] for row in found} == {"0", "1", "2"}
+    cut = [row for row in found if row["layer"] == "network.cut"]
+    assert cut
+    assert {(row["failed"], row["accuracy"]) for row in cut} == {("it gave 2 features, 4 before", "")}
+    assert all(row["accuracy"] and not row["failed"] for row in found if row["layer"] != "network.cut")
+
+
+@pytest.mark.parametrize("codebook", [50, 300])
+def test_answers_that_are_not_clear_in_every_block_are_none(tmp_path: Path, codebook: int) -> None:
+    """A codebook with as many rows as the last block of 300 samples may be the logits there: then none are read."""
+    seed_everything(0, verbose=False)
+    fit(tmp_path, Uneven(codebook), LinearProbes(["network.wide"], epochs=[0], measures=["collapse"]), sizes=(300, 64))
+    found = {row["measure"] for row in rows(tmp_path / "measures.csv")}
+    assert "nc1" in found
+    assert ("nc4" in found) == (codebook != 50)
+
+
+@pytest.mark.filterwarnings("ignore:.*probes failed", "ignore:.*sync_dist=True")
+def test_processes_agree_on_what_another_one_is_without(tmp_path: Path) -> None:
+    """Of 175 samples one process has a block of 125, the other one of 50: a width and logits that only it has."""
+    seed_everything(0, verbose=False)
+    probes = LinearProbes(["network.wide", "network.cut"], epochs=[0], measures=["collapse"])
+    fit(tmp_path, Uneven(50), probes, sizes=(175, 175), devices=2, strategy="ddp_fork")
+    found = rows(tmp_path / "probes.csv")
+    failed = {row["layer"]: row["failed"] for row in found}
+    assert failed == {"network.wide": "", "network.cut": "it gave 3 and 4 features"}
+    measures = {row["measure"] for row in rows(tmp_path / "measures.csv")}
+    assert "nc1" in measures
+    assert "nc4" not in measures

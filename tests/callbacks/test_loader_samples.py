@@ -93,6 +93,8 @@ def dealt(inner: Any = None, shuffle: bool = True) -> DistributedSampler[Any]:
         (DataLoader(DATA, batch_sampler=[[3, 1], [2]]), [1, 2, 3]),
         (DataLoader(DATA, batch_sampler=Buckets(3, indices=[5, 2, 9])), [2, 5, 9]),
         (DataLoader(DATA, batch_sampler=Buckets(10, batch_size=4)), EVERY),
+        (DataLoader(DATA, batch_sampler=Buckets(10, batch_size=4, taken={3, 1})), EVERY),
+        (DataLoader(DATA, sampler=BatchSampler(Wrapper(subset(10)), 4, False), batch_size=None), EVERY[:10]),
         (DataLoader(DATA, sampler=SequentialSampler(range(9))), EVERY[:9]),
         (DataLoader(DATA, sampler=RandomSampler(range(9))), EVERY[:9]),
         (DataLoader(DATA, sampler=RandomSampler(DATA, replacement=True, num_samples=SIZE)), EVERY),
@@ -135,8 +137,9 @@ def test_samples_that_cannot_be_known_are_refused(sampler: Any, message: str) ->
 
 def test_batches_of_unknown_samples_are_refused() -> None:
     """Three batches of four cannot be all of forty."""
-    with pytest.raises(TypeError, match="which 12 of 40 samples Buckets takes"):
-        given_samples(DataLoader(DATA, batch_sampler=Buckets(3, batch_size=4)), "train")
+    for more in ({}, {"taken": {3, 1}}, {"taken": 7}):  # which is no method of theirs that tells
+        with pytest.raises(TypeError, match="which 12 of 40 samples Buckets takes"):
+            given_samples(DataLoader(DATA, batch_sampler=Buckets(3, batch_size=4, **more)), "train", 2)
 
 
 class Stream(IterableDataset[int]):

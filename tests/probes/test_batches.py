@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -181,3 +182,31 @@ def test_objects_that_hold_themselves_are_read() -> None:
     batch = SimpleNamespace(x=IMAGE, y=LABEL)
     batch.parent = batch
     assert torch.equal(read_batch(batch).image, IMAGE)
+
+
+@pytest.mark.parametrize(
+    "reading", [lambda batch: {"image": batch["image"], "label": batch["lable"]}, lambda batch: 1 // 0, lambda: None]
+)
+def test_what_a_function_raises_is_said(reading: Any) -> None:
+    """In the one line, and with the user's own traceback behind it."""
+    with pytest.raises(UnreadableBatch, match=r"the function given as batch raised (Key|ZeroDivision|Type)Error: "):
+        read_batch({"image": IMAGE, "label": LABEL}, reading)
+    with pytest.raises(UnreadableBatch) as refused:
+        read_batch({"image": IMAGE, "label": LABEL}, reading)
+    assert isinstance(refused.value.__cause__, (KeyError, ZeroDivisionError, TypeError))
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ((IMAGE, np.array(["a", 1, 2, 0, 1], dtype=object)), r"the label is array object \(5,\), of which no tensor"),
+        ((IMAGE, np.array(["cat"] * 5)), r"the label is array <U3 \(5,\), of which no tensor .*TypeError"),
+        ((IMAGE, [2**70] * 5), "the label is list of 5 int, of which no tensor"),
+        ((np.array([None] * 5), LABEL), r"the image is array object \(5,\), of which no tensor"),
+    ],
+)
+def test_arrays_that_are_no_tensors_are_refused(batch: Any, message: str) -> None:
+    """Whatever it is that PyTorch cannot read."""
+    with pytest.raises(UnreadableBatch, match=message) as refused:
+        read_batch(batch)
+    assert "\n" not in str(refused.value)

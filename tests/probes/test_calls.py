@@ -3,6 +3,7 @@
 from collections import UserDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -255,3 +256,36 @@ def test_logits_are_found_where_they_are(answer: Any, found: bool) -> None:
 def test_a_call_is_plain() -> None:
     """It says what it does."""
     assert str(Call()) == "forward(image)"
+
+
+class Held:
+    """A class in a batch, with a tensor of its own."""
+
+    template = torch.zeros(5)
+
+
+@pytest.mark.parametrize("more", [Held, Held.__init__, nn.Linear(12, 3), slice(3), ["a.png"] * 5, torch.Size([5, 12])])
+def test_what_holds_no_tensors_of_a_batch_stays_itself(more: Any) -> None:
+    """Classes and modules in a batch are given on as they are, beside another image."""
+    seen: list[Any] = []
+
+    def forward(self: Any, batch: Any) -> Tensor:
+        seen.append(batch["more"])
+        return of_image(self, batch["image"])
+
+    module, read = network(forward), read_batch({"image": IMAGE, "label": LABEL, "more": more})
+    assert torch.equal(Call(takes="batch")(module, read, IMAGE + 1), module.layer(IMAGE + 1))
+    assert seen[0] is more
+
+
+def test_objects_that_hold_themselves_are_given_on() -> None:
+    """A batch that knows itself, and one whose part knows it."""
+
+    def forward(self: Any, batch: Any) -> Tensor:
+        return of_image(self, batch.image)
+
+    batch = SimpleNamespace(image=IMAGE, label=LABEL)
+    batch.me, batch.store = batch, SimpleNamespace(parent=batch)
+    module, read = network(forward), read_batch(batch)
+    assert torch.equal(Call(takes="batch")(module, read, IMAGE + 1), module.layer(IMAGE + 1))
+    assert batch.image is IMAGE

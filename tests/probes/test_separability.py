@@ -1,6 +1,8 @@
 """Tests of probes/separability.py."""
 
+import weakref
 from dataclasses import astuple
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor
 
 from stratoscope.probes.interval import wilson
-from stratoscope.probes.separability import LabelledFeatures, separability
+from stratoscope.probes.separability import LabelledFeatures, separability, with_label
+from stratoscope.probes.standardisation import Standardisation
 
 CLASSES, RIDGE = 3, 1e-2
 
@@ -182,3 +185,52 @@ def test_the_ridge_is_chosen_by_the_held_out_loss(train: LabelledFeatures, test:
         loss = {row.ridge: row.loss for row in rows if (row.labels, row.split) == (kind, "held_out")}
         best = min(ridges, key=lambda ridge: loss[ridge] or 0.0)
         assert {row.ridge for row in rows if row.labels == kind and row.chosen} == {best}
+
+
+@pytest.mark.parametrize(
+    ("without", "most"),
+    [
+        ({"test": ["given"]}, 1),
+        ({"train": ["given"]}, 2),
+        ({"train": ["true", "given"], "test": ["given"]}, 2),
+        ({}, 0),
+    ],
+)
+def test_samples_without_a_label_cost_one_copy_of_a_set(
+    without: dict[str, list[str]], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the training set and another at a time; where that is whole, none. Results are those of kept features."""
+
+    def sets() -> dict[str, LabelledFeatures]:
+        found = {"train": _set(150, 0), "test": _set(90, 1), "more": _set(60, 2)}
+        for split, kinds in without.items():
+            for kind in kinds:
+                found[split].labels[kind][::7] = -1
+        return found
+
+    expected, weights = separability((kept := sets())["train"], kept, CLASSES, RIDGE)
+    assert all(torch.equal(data.features, sets()[split].features) for split, data in kept.items())
+    copies: list[weakref.ref[Tensor]] = []
+    held: list[int] = []
+
+    def counted(new: Tensor, old: Tensor) -> None:
+        copies.extend([weakref.ref(new)] if new is not old else [])
+        held.append(sum(copy() is not None for copy in copies))
+
+    def select(data: LabelledFeatures, kind: str) -> LabelledFeatures:
+        chosen = with_label(data, kind)
+        counted(chosen.features, data.features)
+        return chosen
+
+    def standardise(self: Standardisation, features: Tensor, in_place: bool = False) -> Tensor:
+        found = standardised(self, features, in_place)
+        counted(found, features)
+        return found
+
+    standardised = Standardisation.__call__
+    monkeypatch.setattr(Standardisation, "__call__", standardise)
+    monkeypatch.setattr(import_module("stratoscope.probes.separability"), "with_label", select)
+    rows, found = separability((given := sets())["train"], given, CLASSES, RIDGE, in_place=True)
+    assert rows == expected
+    assert torch.equal(_start(found), _start(weights))
+    assert max(held) == most
