@@ -113,6 +113,8 @@ def probed_sets(
     sets: dict[str, ProbedSet] = {}
     found = [ProbedSet(loader, *given_samples(loader, TRAIN, limit)) for loader in _training_loaders(trainer)]
     train = found[0] if len(found) == 1 else _the_labelled(found, readable)
+    if choice.fitted and train.which:  # there are as many as are trained on, not as many as the set has
+        choice = replace(choice, fitted=max(1, min(choice.fitted, len(train.indices) - choice.held_out)))
     fitted, left = choice(train.indices)
     if left:
         sets[HELD_OUT] = replace(train, indices=left)

@@ -8,6 +8,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
 
 from stratoscope.datamodules import Batch
 from stratoscope.datamodules.set_names import named_sets
@@ -111,9 +112,13 @@ class Classifier(LightningModule):
         """Log the metrics of all test sets."""
         self.on_validation_epoch_end()
 
+    def make_optimizer(self) -> Optimizer:
+        """Make the optimiser of the config."""
+        return self.optimizer(self.parameters())
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser and the schedule of the config."""
-        optimizer = self.optimizer(self.parameters())
+        optimizer = self.make_optimizer()
         schedule: Any = when_stepped(self.scheduler(optimizer), self.interval, self.monitor)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 

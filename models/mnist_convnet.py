@@ -4,9 +4,8 @@ from collections import OrderedDict
 from typing import Any, ClassVar
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR
 
 from stratoscope.models.classifier import Classifier
@@ -80,10 +79,9 @@ class MNISTConvNet(Classifier):
         super().__init__(mnist_convnet(channels, classes), optimizer, scheduler, **switches)
         self.weight_decay = weight_decay
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Make the optimiser, with weight decay on the fully connected layers only, and the schedule."""
+    def make_optimizer(self) -> Optimizer:
+        """Make the optimiser, with weight decay on the fully connected layers only."""
         layers = list(self.network.children())
         dense = [parameter for layer in layers if isinstance(layer, nn.Linear) for parameter in layer.parameters()]
         rest = [parameter for layer in layers if not isinstance(layer, nn.Linear) for parameter in layer.parameters()]
-        optimizer = self.optimizer([{"params": rest}, {"params": dense, "weight_decay": self.weight_decay}])
-        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+        return self.optimizer([{"params": rest}, {"params": dense, "weight_decay": self.weight_decay}])

@@ -16,7 +16,7 @@ from stratoscope.run_lock import holder
 from stratoscope.short_config import short_config
 
 Row = dict[str, Any]
-TEXT = {"layer", "labels", "split", "measure", "failed"}  # a layer's name may well be a number
+TEXT = {"layer", "labels", "split", "measure", "failed", "reduced"}  # a layer's name may well be a number
 WHOLE = {"epoch", "step", "width", "correct", "count", "features", "iterations"}
 METRICS = {"epoch", "step"}
 PROBES = {"epoch", "layer", "labels", "split", "accuracy", "low", "high", "loss", "gap", "chosen"}

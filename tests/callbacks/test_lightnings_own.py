@@ -209,13 +209,32 @@ THEIRS: dict[str, dict[str, Any]] = {
     "LearningRateFinder": {"callbacks": lambda: [LearningRateFinder(num_training_steps=5)]},
     "BatchSizeFinder": {"callbacks": lambda: [BatchSizeFinder(steps_per_trial=1, init_val=4, max_trials=2)]},
 }
+# what may depend on whose network it is; all others are tried on ours by `make test-all`
+BOTH = (
+    "EMAWeightAveraging",
+    "StochasticWeightAveraging",
+    "ReduceLROnPlateau",
+    "OneCycleLR",
+    "overfit_batches",
+    "max_steps",
+)
 CASES = [
     *((ours, name, options) for name, options in OPTIONS.items()),
     *((theirs, name, options) for name, options in (OPTIONS | THEIRS).items()),
 ]
 
 
-@pytest.mark.parametrize(("network", "name", "options"), CASES, ids=[f"{one.__name__}-{two}" for one, two, _ in CASES])
+@pytest.mark.parametrize(
+    ("network", "name", "options"),
+    [
+        pytest.param(
+            *case,
+            id=f"{case[0].__name__}-{case[1]}",
+            marks=[pytest.mark.slow] if case[0] is ours and case[1] not in BOTH else [],
+        )
+        for case in CASES
+    ],
+)
 def test_training_is_the_same_with_probes(network: Any, name: str, options: dict[str, Any], tmp_path: Path) -> None:
     """Weights, moments, learning rates and metrics are bit for bit those without probes; and there are probes."""
     alone = state(*trained(tmp_path / "alone", network, [], **options))
@@ -377,9 +396,13 @@ CONTINUED = {
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        *((name, 8) for name in CONTINUED),  # in the middle of an epoch
-        *((name, 12) for name in ("StochasticWeightAveraging", "ReduceLROnPlateau")),  # in its last step
-        ("ReduceLROnPlateau", 3),  # in the first epoch, so that two more follow
+        *(  # in the middle of an epoch
+            pytest.param(name, 8, marks=[] if name in {"EMAWeightAveraging", "EarlyStopping"} else [pytest.mark.slow])
+            for name in CONTINUED
+        ),
+        pytest.param("StochasticWeightAveraging", 12, marks=pytest.mark.slow),  # in its last step
+        ("ReduceLROnPlateau", 12),
+        pytest.param("ReduceLROnPlateau", 3, marks=pytest.mark.slow),  # in the first epoch, so that two more follow
     ],
 )
 def test_an_interrupted_run_goes_on_exactly(name: str, step: int) -> None:

@@ -16,6 +16,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA be
 needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 GPU = pytest.param("cuda", marks=needs_gpu)
 BOTH = ["cpu", GPU]
+RUNS = [pytest.param("cpu", marks=pytest.mark.slow), GPU]  # other tests of `make test` are of runs on the CPU
 
 
 def trained(

@@ -12,7 +12,7 @@ from stratoscope.callbacks import ExactResume, FiniteLoss, LinearProbes, OnlineP
 from stratoscope.catalogue import ours
 from stratoscope.datamodules import Digits, ImageDataModule, PartialLabels, RandomSubset, Shapes
 from stratoscope.models import Classifier, SmallAlexNet, SmallInception, WideResNet
-from tests.gpu.devices import BOTH, GPU, trained
+from tests.gpu.devices import GPU, RUNS, trained
 
 NETWORKS = [
     pytest.param(
@@ -80,7 +80,7 @@ def test_a_compiled_network_is_probed(tmp_path: Path, device: str) -> None:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("device", BOTH)
+@pytest.mark.parametrize("device", RUNS)
 @pytest.mark.parametrize("network", [SmallAlexNet, WideResNet, SmallInception])
 def test_training_is_bit_for_bit_that_without_instruments(
     tmp_path: Path, network: type[Classifier], device: str
@@ -128,7 +128,7 @@ class Unsynchronised(LinearProbes):
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
-@pytest.mark.parametrize("device", BOTH)
+@pytest.mark.parametrize("device", RUNS)
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_no_step_waits_for_the_device(tmp_path: Path, device: str, precision: str) -> None:
     """Neither training nor its callbacks nor our data move anything to the host between an epoch's ends."""

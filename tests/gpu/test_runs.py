@@ -13,7 +13,7 @@ from lightning.pytorch import Callback
 from stratoscope.callbacks import OnlineProbes
 from stratoscope.checkpoint import load_checkpoint
 from stratoscope.cli import build
-from tests.gpu.devices import BOTH
+from tests.gpu.devices import RUNS
 
 NETWORK = "--model WideResNet --model.depth 10 --model.width 1 --model.dropout 0.3"
 DATA = "--data Shapes --data.train_size 100 --data.test_size 40 --data.batch_size 20 --data.corruption RandomLabels"
@@ -55,7 +55,7 @@ def table(name: str, file: str) -> list[dict[str, str]]:
         return list(csv.DictReader(text))
 
 
-@pytest.mark.parametrize("device", BOTH)
+@pytest.mark.parametrize("device", RUNS)
 def test_a_run_that_was_ended_goes_on_to_the_same_end(device: str) -> None:
     """Weights, moments, metrics and probes are equal to the bit."""
     run("whole", device, OnlineProbes(width=16))
@@ -71,7 +71,7 @@ def test_a_run_that_was_ended_goes_on_to_the_same_end(device: str) -> None:
         assert table("whole", file) == table("ended", file)
 
 
-@pytest.mark.parametrize("device", BOTH)
+@pytest.mark.parametrize("device", RUNS)
 def test_a_checkpoint_is_probed_alike_on_the_cpu(device: str) -> None:
     """`validate` of a network from the device gives, on the CPU, the same rows to rounding."""
     run("there", device)

@@ -122,7 +122,7 @@ def test_the_optimiser_of_the_paper() -> None:
     """The defaults are SGD at 0.01 with momentum 0.9, weight decay 0.0005, divided by 10 three times in 90 epochs."""
     with torch.device("meta"):
         made: Any = AlexNet().configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, SGD)
     (group,) = optimizer.param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.01, 0.9, 5e-4, False)

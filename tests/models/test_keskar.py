@@ -105,7 +105,7 @@ def test_the_optimiser_of_the_paper(model: Callable[[], Classifier]) -> None:
         built = model()
     assert built.hparams["initialisation"] == "glorot_uniform"
     made: Any = built.configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, Adam)
     (group,) = optimizer.param_groups
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (0.001, (0.9, 0.999), 1e-8, 0)

@@ -82,7 +82,7 @@ def test_the_optimiser_of_the_paper() -> None:
     """The defaults are SGD at 0.01 with momentum 0.9, no weight decay, and a factor of 0.95 per schedule step."""
     model = MLP(width=8)
     made: Any = model.configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, SGD)
     assert isinstance(scheduler, ExponentialLR)
     (group,) = optimizer.param_groups

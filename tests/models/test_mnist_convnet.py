@@ -69,7 +69,7 @@ def test_the_optimiser_of_the_tutorial() -> None:
     """SGD at 0.01, momentum 0.9, a factor of 0.95 per epoch; weight decay 5e-4 on fully connected layers only."""
     model = MNISTConvNet()
     made: Any = model.configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, SGD)
     assert isinstance(scheduler, ExponentialLR)
     names = {id(parameter): name for name, parameter in model.network.named_parameters()}

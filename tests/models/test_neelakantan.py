@@ -52,7 +52,7 @@ def test_from_zero_only_the_last_bias_gets_a_gradient() -> None:
 def test_the_optimiser_of_the_paper() -> None:
     """The defaults are SGD at 0.1 without momentum or weight decay, and the learning rate stays."""
     made: Any = NeelakantanMLP().configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, SGD)
     (group,) = optimizer.param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.1, 0, 0, False)

@@ -122,7 +122,7 @@ def test_the_optimiser_of_the_paper() -> None:
     """The defaults are SGD at 0.1 with momentum 0.9 and weight decay 0.0001, divided by 10 after 82 and 123 epochs."""
     with torch.device("meta"):
         made: Any = ResNet().configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, SGD)
     (group,) = optimizer.param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.1, 0.9, 1e-4, False)

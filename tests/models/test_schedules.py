@@ -1,11 +1,15 @@
 """Tests of models/schedules.py."""
 
+from typing import Any
+
 import pytest
 import torch
 from lightning.pytorch.cli import ReduceLROnPlateau as LightningsPlateau
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
+from stratoscope.catalogue import ours
+from stratoscope.models import Classifier, MNISTConvNet
 from stratoscope.models.schedules import DividedAt, Interval, when_stepped
 
 
@@ -86,3 +90,11 @@ def test_what_does_not_fit_a_schedule_is_refused() -> None:
         when_stepped(schedules()["epoch"], None, "test/loss")
     with pytest.raises(ValueError, match=r"interval step is not for ReduceLROnPlateau"):
         when_stepped(schedules()["plateau"], "step")
+
+
+def test_every_network_has_its_schedule_stepped_as_asked() -> None:
+    """None has a way of its own, which would leave interval and monitor out."""
+    for network in ours(Classifier):
+        assert network.configure_optimizers is Classifier.configure_optimizers, network.__name__
+    made: Any = MNISTConvNet(interval="step").configure_optimizers()
+    assert made["lr_scheduler"]["interval"] == "step"

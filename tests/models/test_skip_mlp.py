@@ -73,7 +73,7 @@ def test_a_connection_out_of_range_is_refused(skip: int) -> None:
 def test_the_optimiser() -> None:
     """The defaults are plain SGD and a learning rate that stays."""
     made: Any = SkipMLP().configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, SGD)
     (group,) = optimizer.param_groups
     rate = group["lr"]

@@ -111,7 +111,7 @@ def test_gradients_reach_every_parameter(local_response_norm: bool) -> None:
 def test_the_optimiser_of_the_paper() -> None:
     """The defaults are SGD at 0.01 with momentum 0.9, no weight decay, and a factor of 0.95 per schedule step."""
     made: Any = SmallAlexNet().configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, SGD)
     assert isinstance(scheduler, ExponentialLR)
     (group,) = optimizer.param_groups

@@ -166,7 +166,7 @@ def test_logits_are_the_same_however_they_are_computed() -> None:
 def test_the_optimiser_of_the_paper() -> None:
     """The defaults are SGD at 0.1 with momentum 0.9, no weight decay, and a factor of 0.95 per schedule step."""
     made: Any = SmallInception().configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, SGD)
     assert isinstance(scheduler, ExponentialLR)
     (group,) = optimizer.param_groups

@@ -239,7 +239,7 @@ def test_the_optimiser_of_the_paper() -> None:
     """The defaults are those of He et al. 2016 for CIFAR-10."""
     with torch.device("meta"):
         made: Any = TorchvisionClassifier().configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, SGD)
     assert isinstance(scheduler, MultiStepLR)
     (group,) = optimizer.param_groups

@@ -112,7 +112,7 @@ def test_logits_are_the_same_however_they_are_computed() -> None:
 def test_the_optimiser_of_zhangs_code() -> None:
     """The defaults are SGD at 0.1, momentum 0.9, weight decay 0.0001, divided by 10 after 150 and 225 of 300 epochs."""
     made: Any = WideResNet(depth=10).configure_optimizers()
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     assert isinstance(optimizer, SGD)
     (group,) = optimizer.param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.1, 0.9, 1e-4, False)
