@@ -1,5 +1,6 @@
 """Linear probes of every layer while a network trains (Alain & Bengio 2016), fitted to convergence at frozen epochs."""
 
+import errno
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -68,6 +69,7 @@ from stratoscope.probes import reduction as named_reduction
 from stratoscope.probes.batches import check_reading
 from stratoscope.probes.reduction import named
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a disk
 FIRST = 100  # training samples looked at before all are read: for the taps, their widths and the number of classes
 
 
@@ -269,6 +271,8 @@ class LinearProbes(Callback):
             try:
                 self._probe(trainer, pl_module, epoch)
             except Exception as error:
+                if getattr(error, "errno", None) in FULL:
+                    raise  # nothing else could be written either: the run ends, and goes on when there is room
                 if fails or (trainer.world_size > 1 and not isinstance(error, FailedTogether)):
                     raise  # the other processes are waiting for this one
                 self._file_failure(epoch, error)

@@ -1,10 +1,14 @@
-"""Every test draws the same random numbers, whichever tests the process has run before it."""
+"""Every test begins alike, whichever tests the process has run before: with the same random numbers, able to fork."""
 
 import random
 
 import numpy as np
 import pytest
 import torch
+
+# At the first backward pass autograd starts a thread for every device it sees, and forbids to fork from then on. Fake
+# tensors show it one that is not there: so let it look now.
+torch.zeros((), requires_grad=True).backward()
 
 
 def _seed() -> None:

@@ -23,7 +23,10 @@ from stratoscope.models import Classifier
 from stratoscope.models.label_metrics import LabelMetrics
 from tests.gpu.test_data import AUGMENTATIONS
 
-pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # by torch itself
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor"),  # by torch itself
+]
 NETWORKS = sorted(ours(Classifier), key=lambda network: network.__name__)
 IMAGE = (6, 3, 28, 28)
 
