@@ -3,14 +3,15 @@
 *Random numbers.* Before every step all global generators are seeded from (seed, epoch, step, process). So nothing needs
 to be saved, and what happens between steps (validation, probes, an interruption) cannot change what they give.
 
-*The place in the epoch.* Batches come in an order that is a function of (seed, epoch); a checkpoint from the middle of
-an epoch says how many of them are done. Lightning would read that back only in some cases.
+*The place in the training*, by epochs and by batches of the one under way: see `exact_loops`.
 
-*Training metrics* of the epoch so far, which are sums over batches; and those of a finished epoch, which Lightning logs
-only after the checkpoint is written.
+*Training metrics* of the epoch so far: those that are sums over batches, what the module has logged, and what of a
+finished epoch Lightning logs only after the checkpoint is written.
 
 *What callbacks and ReduceLROnPlateau watch*: the last values, and the step of that schedule after a finished epoch,
-which Lightning takes only after the checkpoint is written, and leaves out after an epoch in which the run went on.
+which Lightning takes only after the checkpoint is written. And that a callback has asked to stop training.
+
+*What ModelCheckpoint saved last*, after which it does not save the same step again.
 
 *What callbacks set up when an epoch begins*, which Lightning leaves out when the run goes on within the epoch.
 """
@@ -18,25 +19,31 @@ which Lightning takes only after the checkpoint is written, and leaves out after
 import hashlib
 import random
 from collections.abc import Iterator
-from pathlib import Path
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
-from lightning.pytorch.utilities import CombinedLoader
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint, StochasticWeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
+from stratoscope.callbacks.exact_loops import PLACE, ExactEpochLoop, exact, settle, within_epoch
+from stratoscope.callbacks.logged_results import of_all_processes, put_back_results, results_so_far
+from stratoscope.callbacks.own_files import goes_on
+
 SET_UP_AGAIN = (GradientAccumulationScheduler, StochasticWeightAveraging)  # without harm, in the middle of an epoch
+
+SAVED = ("_last_global_step_saved", "_last_checkpoint_saved", "_defer_save_until_validation")  # of a ModelCheckpoint
 
 
 class ExactResume(Callback):
     """Seeds every step and puts into checkpoints what Lightning leaves out.
 
-    Works with loaders that have `state_dict` and `load_state_dict`, such as those of our data modules, and metrics that
-    are sums, such as our Classifier's. A plain DataLoader that shuffles takes another order after an interruption, and
-    what a module logs with `on_epoch=True` misses the batches before one in the middle of an epoch.
+    Works with loaders that have `state_dict` and `load_state_dict`, such as those of our data modules, and metrics
+    whose states are sums or lists. A plain DataLoader that shuffles takes another order after an interruption within an
+    epoch. Validations by the clock (`val_check_interval: 00:00:10:00`) come when they come.
 
     Args:
         seed: Decides the random numbers of all steps.
@@ -45,7 +52,12 @@ class ExactResume(Callback):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self._state: dict[str, Any] = {}
-        self._owed: dict[int, str] = {}
+        self._seen: dict[int, int] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let training go on from checkpoints in one way."""
+        if stage == "fit":
+            exact(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed the generators of torch (on all devices), NumPy and Python."""
@@ -55,61 +67,67 @@ class ExactResume(Callback):
         random.seed(words)
         np.random.seed(int.from_bytes(words[:4], "little"))
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let ReduceLROnPlateau take the step that Lightning has left out."""
-        owed, self._owed = self._owed, {}
-        _take_plateau_steps(trainer, owed)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note whether Lightning will leave it out."""
-        if trainer.fit_loop.restarting:
-            self._owed = _plateau_steps_to_come(trainer)
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let what is logged of its batches be filed behind that of earlier ones."""
+        seen, self._seen = self._seen, {}
+        trainer.fit_loop.epoch_loop.val_loop._seen_batches_per_dataloader.update(seen)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the place in the epoch and the metrics so far."""
-        loaders = [loader.state_dict() for loader in _loaders(trainer) if hasattr(loader, "state_dict")]
-        state: dict[str, Any] = {}
-        # an epoch may end before the data do (limit_train_batches)
-        at_end = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if not at_end and any(any(loader.values()) for loader in loaders):
-            state["loaders"] = loaders
+        """Add the metrics so far, and what else the loops know."""
+        loop = trainer.fit_loop.epoch_loop
+        state: dict[str, Any] = {"should_stop": trainer.should_stop, "validated": trainer.validating}
+        if within_epoch(checkpoint["loops"]["fit_loop"]):
             state["sums"] = {name: _summed(metric) for name, metric in _metrics(pl_module)}
+            state["results"] = of_all_processes(results_so_far(loop._results))
         elif trainer.training:
             logged = trainer._logger_connector.metrics["log"]
             state["logged"] = {name: float(value) for name, value in logged.items()}
             if logged and "step" not in logged:  # Lightning will file them under the last step that was taken
-                step = trainer.fit_loop.epoch_loop._batches_that_stepped - 1
+                step = loop._batches_that_stepped - 1
                 state["logged"] = {"epoch": trainer.current_epoch, **state["logged"], "step": step}
         state["watched"] = {name: torch.as_tensor(value).cpu() for name, value in trainer.callback_metrics.items()}
         state["plateau"] = _plateau_steps_to_come(trainer)
+        state["seen"] = dict(loop.val_loop._seen_batches_per_dataloader)
+        savers = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
+        state["saved"] = {one.state_key: {name: getattr(one, name) for name in SAVED} for one in savers}
         checkpoint["exact_resume"] = state
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep it until training starts."""
+        """Put the counters of the loops in order, and keep the rest until training starts."""
         self._state = checkpoint.get("exact_resume", {})
+        progress = checkpoint.get("loops", {}).get("fit_loop", {})
+        if trainer.state.fn == TrainerFn.FITTING and set(PLACE) <= progress.keys():
+            validated = settle(progress)
+            self._state = {"validated": validated, **self._state, "within": within_epoch(progress)}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put it back."""
         state, self._state = self._state, {}
-        stateful = [loader for loader in _loaders(trainer) if hasattr(loader, "load_state_dict")]
-        for loader, place in zip(stateful, state.get("loaders", []), strict=False):
-            if any(place.values()):
-                loader.load_state_dict(place)
+        own = goes_on(trainer)
         for name, metric in _metrics(pl_module):
             if trainer.is_global_zero and name in state.get("sums", {}):  # they are sums over all processes
                 for part, value in state["sums"][name].items():
-                    setattr(metric, part, value.to(pl_module.device))
+                    setattr(metric, part, _on(pl_module.device, value))
                 metric._update_count = 1
         trainer.callback_metrics.update(state.get("watched", {}))
+        trainer.should_stop = trainer.should_stop or (own and state.get("should_stop", False))
+        self._seen = state.get("seen", {})
+        for saver in trainer.checkpoint_callbacks:
+            if own and isinstance(saver, ModelCheckpoint):
+                vars(saver).update(state.get("saved", {}).get(saver.state_key, {}))
         _take_plateau_steps(trainer, state.get("plateau", {}))
-        if state.get("loaders"):
+        if state.get("within"):
+            if isinstance(loop := trainer.fit_loop.epoch_loop, ExactEpochLoop):
+                loop.validated = state["validated"]
+            if len(results := state.get("results", [])) == trainer.world_size:
+                put_back_results(trainer, results[trainer.global_rank])
             _begin_epoch_again(trainer, pl_module)
-        own = Path(str(trainer.ckpt_path)).resolve().is_relative_to(Path(trainer.default_root_dir).resolve())
-        if own and (logged := state.get("logged")):  # of another run they are no business of this one
-            step = int(logged.pop("step", trainer.global_step))
-            for logger in trainer.loggers:
-                if complete := getattr(logger, "complete", None):  # our table has it
-                    complete(logged, step)
+        tables: list[Any] = [one for one in trainer.loggers if hasattr(one, "complete")]  # ours: others' are theirs
+        for table in tables if own else []:
+            if state.get("within"):
+                table.go_on_behind(trainer.global_step)
+            elif logged := state.get("logged"):
+                table.complete(logged, int(logged.get("step", trainer.global_step)))
 
 
 def _begin_epoch_again(trainer: Trainer, module: LightningModule) -> None:
@@ -156,11 +174,6 @@ def _seed_torch(seed: int, device: torch.device) -> None:
             generator.manual_seed(seed)
 
 
-def _loaders(trainer: Trainer) -> list[Any]:
-    loader = trainer.train_dataloader
-    return [] if loader is None else CombinedLoader(loader).flattened
-
-
 def _metrics(module: LightningModule) -> Iterator[tuple[str, Metric]]:
     return ((name, part) for name, part in module.named_modules() if isinstance(part, Metric))
 
@@ -168,7 +181,28 @@ def _metrics(module: LightningModule) -> Iterator[tuple[str, Metric]]:
 def _summed(metric: Metric) -> dict[str, Any]:
     """The states of a metric, put together over all processes; every process has to ask."""
     metric.sync()
-    state = {name: value.clone() for name, value in metric.metric_state.items() if isinstance(value, torch.Tensor)}
-    if metric._is_synced:
-        metric.unsync()
-    return state
+    try:
+        parts: dict[str, Any] = metric.metric_state
+        return {
+            name: [_copied(part) for part in _listed(value)]
+            if isinstance(metric._defaults[name], list)
+            else _copied(value)
+            for name, value in parts.items()
+        }
+    finally:
+        if metric._is_synced:
+            metric.unsync()
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]  # several processes put lists together
+
+
+def _copied(part: Any) -> Any:
+    return part.detach().clone() if isinstance(part, torch.Tensor) else deepcopy(part)
+
+
+def _on(device: torch.device, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_on(device, part) for part in value)
+    return value.to(device) if isinstance(value, torch.Tensor) else value

@@ -1,16 +1,14 @@
 """More to ask of a layer than a linear probe, from the same features: what `LinearProbes(measures=[...])` computes."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from math import nan
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from stratoscope.callbacks.atomic import replacing
 from stratoscope.callbacks.probed_sets import TRAIN, TRUE
+from stratoscope.files.epoch_table import EpochTable, Row
 from stratoscope.probes import (
     HELD_OUT,
     Arrangement,
@@ -29,9 +27,10 @@ from stratoscope.probes import (
 MEASURES = ("neighbours", "rank", "collapse", "control", "similarity")
 CONTROL = "control_label"
 SIMILAR = 1000  # samples of a test set that layers and epochs are compared on
-COLUMNS = ["epoch", "layer", "measure", "labels", "split", "value"]
-Row = dict[str, Any]
-Cells = Iterator[tuple[str, str, str, float]]  # measure, labels, split, value
+COLUMNS: dict[str, Any] = dict.fromkeys(("layer", "measure", "labels", "split"), str)
+COLUMNS = {"epoch": int, **COLUMNS, "value": float | str}
+Cells = Iterator[tuple[str, str, str, float | str]]  # measure, labels, split, value or the reason why there is none
+NO_CLASSIFIER = "the input of the network's classifier, its last linear layer, is none of the layers probed in full"
 
 
 def measure_layer(
@@ -70,6 +69,11 @@ def measure_layer(
     return rows
 
 
+def without_classifier() -> Row:
+    """The row that says why no layer has NC3."""
+    return _row("nc3", "", TRAIN, f"failed: {NO_CLASSIFIER}")
+
+
 def compare_probes(scores: Sequence[Separability]) -> list[Row]:
     """Selectivity: a probe's training accuracy less that on random labels per input (`control`)."""
     accuracy = {row.labels: row.accuracy for row in scores if row.split == TRAIN and row.chosen}
@@ -81,7 +85,7 @@ def compare_probes(scores: Sequence[Separability]) -> list[Row]:
     ]
 
 
-class MeasureTable:
+class MeasureTable(EpochTable):
     """Measures of every layer and epoch so far.
 
     Args:
@@ -96,7 +100,8 @@ class MeasureTable:
         first: Mapping[str, tuple[int, Tensor]] | None = None,
         last: Mapping[str, tuple[int, Tensor]] | None = None,
     ) -> None:
-        self.rows, self.first, self.last = list(rows), dict(first or {}), dict(last or {})
+        super().__init__(COLUMNS, rows)
+        self.first, self.last = dict(first or {}), dict(last or {})
 
     def put(self, epoch: int, measured: Mapping[str, Sequence[Row]], samples: Mapping[str, Tensor], split: str) -> None:
         """File the measures of an epoch, and compare the layers with each other and with earlier epochs.
@@ -110,7 +115,7 @@ class MeasureTable:
             samples: Features of the same samples of a test set, by layer; empty if similarity is not asked for.
             split: The set they are of.
         """
-        self.rows = [row for row in self.rows if row["epoch"] != epoch]
+        found: list[Row] = []
         arranged: dict[str, Arrangement | str] = {}
         for layer, rows in measured.items():
             similar: list[Row] = []
@@ -121,21 +126,14 @@ class MeasureTable:
                     if features is not None and when != epoch:
                         others[f"epoch {when}"] = _arranged(features)
                 similar = [_row(f"cka with {name}", "", split, _cka(arranged[layer], x)) for name, x in others.items()]
-            self.rows += [{"epoch": epoch, "layer": layer, **row} for row in [*rows, *similar]]
-        self.rows.sort(key=lambda row: row["epoch"])
+            found += [{"epoch": epoch, "layer": layer, **row} for row in [*rows, *similar]]
+        self.replace(epoch, found)
         self.last = {layer: (epoch, features) for layer, features in samples.items()}
         self.first = {**self.last, **self.first}
 
-    def write(self, file: Path) -> None:
-        """Write all rows as CSV, whole or not at all."""
-        with replacing(file) as part, part.open("w", newline="") as text:
-            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-
     def state_dict(self) -> dict[str, Any]:
-        """All of it as plain values and tensors."""
-        return {"rows": self.rows, "first": self.first, "last": self.last}
+        """What going on takes beside the file, as plain values and tensors."""
+        return {"rows": self.latest, "first": self.first, "last": self.last}
 
 
 def _row(measure: str, labels: str, split: str, value: float | str) -> Row:
@@ -178,9 +176,13 @@ def _rank(sets: Mapping[str, LabelledFeatures]) -> Cells:
 
 
 def _collapse(train: LabelledFeatures, classes: int, weight: Tensor | None, logits: Tensor | None) -> Cells:
-    if logits is not None and logits.shape[1] != classes:
+    missing: dict[str, str] = {}
+    if logits is None or logits.shape[1] != classes:
+        answers_with = "no logits" if logits is None else f"{logits.shape[1]} logits"
+        missing["nc4"] = f"failed: the network answers with {answers_with}, there are labels of {classes} classes"
         logits = None
     if weight is not None and len(weight) != classes:
+        missing["nc3"] = f"failed: the network's classifier has {len(weight)} classes, there are labels of {classes}"
         weight = None
     for kind, whole in train.labels.items():
         if kind != CONTROL:
@@ -188,5 +190,5 @@ def _collapse(train: LabelledFeatures, classes: int, weight: Tensor | None, logi
             answers = None if logits is None else logits[(whole >= 0).to(logits.device)]
             found = neural_collapse(data.features, data.labels[kind], classes, weight, answers)
             for name, value in asdict(found).items():
-                if value is not None:
-                    yield name, kind, TRAIN, value
+                if value is not None or name in missing:
+                    yield name, kind, TRAIN, missing.get(name, value)

@@ -19,15 +19,17 @@ from stratoscope.callbacks.layer_features import LayerFeatures
 from stratoscope.callbacks.layer_measures import (
     CONTROL,
     MEASURES,
+    NO_CLASSIFIER,
     SIMILAR,
     MeasureTable,
     Row,
     compare_probes,
     measure_layer,
+    without_classifier,
 )
-from stratoscope.callbacks.loggers import log_to_all
+from stratoscope.callbacks.loggers import log_to_all, show_to_all
 from stratoscope.callbacks.measures_figure import draw_measures
-from stratoscope.callbacks.own_files import NAME, OwnFiles, folder
+from stratoscope.callbacks.own_files import NAME, OwnFiles, folder, goes_on
 from stratoscope.callbacks.probe_plan import corrected, probe_plan
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.probed_sets import (
@@ -41,6 +43,7 @@ from stratoscope.callbacks.probed_sets import (
     probed_sets,
 )
 from stratoscope.callbacks.progress import tracked
+from stratoscope.callbacks.seldom import Seldom
 from stratoscope.callbacks.separability_figure import draw_separability
 from stratoscope.probes import (
     GIB,
@@ -67,6 +70,8 @@ from stratoscope.probes import (
 )
 from stratoscope.probes import reduction as named_reduction
 from stratoscope.probes.batches import check_reading
+from stratoscope.probes.giving_up import go_on
+from stratoscope.probes.logistic import FINEST, WEAKEST
 from stratoscope.probes.reduction import named
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a disk
@@ -86,8 +91,9 @@ class LinearProbes(Callback):
 
     Writes `probes.csv` (one row per epoch, layer, label kind and set) and `separability.png` to the logger's folder,
     with measures also `measures.csv` and `measures.png`, and passes accuracies and picture to every logger, as
-    `probe/<labels>/<set>/<layer>`. Under these names other callbacks may watch them, EarlyStopping at the end of the
-    training epoch (its default): between two epochs that are probed an accuracy keeps its last value.
+    `probe/<labels>/<set>/<layer>`. Rows are appended as they come; pictures are drawn now and then, so that they take a
+    fiftieth of the time, and at the end. Under the names above other callbacks may watch accuracies, EarlyStopping at
+    the end of the training epoch (its default): between two epochs that are probed they keep their last value.
 
     The weights that are probed are those that go on training. With weight averaging (EMAWeightAveraging,
     StochasticWeightAveraging), whose averages are validated, saved and kept at the end, these are not the averages.
@@ -106,8 +112,11 @@ class LinearProbes(Callback):
             each layer, the one with the smallest loss on the held-out samples, or else the first.
         every_n_epochs: Probe at initialisation and after every so many epochs.
         epochs: Probe after these numbers of epochs instead (0 is at initialisation).
-        held_out: Training samples that no probe is fitted on, to choose among several ridges; they have rows of their
-            own in the table.
+        held_out: Samples that no probe is fitted on, to choose among several ridges; they have rows of their own in the
+            table.
+        held_out_from: The set that these are of: train (the default), whose samples the network itself was trained on,
+            or test (the first validation set), whose scores are then of its other samples alone, as `count` in the
+            table says.
         train_samples: Size of the random part of the training set that probes are fitted on; None takes all of it.
         tolerance: How far from the optimum a fit may be, in nats: the duality gap at which it counts as converged.
         seed: Decides the random parts: of the training set, of the features, and control labels.
@@ -143,6 +152,7 @@ class LinearProbes(Callback):
         name: str | None = None,
         batch: dict[str, str | int] | Callable[[Any], Any] | None = None,
         forward: str | Callable[[Any, Any], Any] | None = None,
+        held_out_from: Literal["train", "test"] | None = None,
     ) -> None:
         if name is not None and not re.fullmatch(NAME, name):
             raise ValueError(f"name must be letters, digits and '_', starting with a letter; got {name!r}")
@@ -155,17 +165,29 @@ class LinearProbes(Callback):
             for number in numbers or [0]:
                 if not number > 0:
                     raise ValueError(f"{option} must be above 0, got {number}")
+        if min(self.ridges) < WEAKEST:
+            raise ValueError(f"ridge must be {WEAKEST:g} or more, got {min(self.ridges):g}: float64 certifies no less")
+        if tolerance < FINEST:
+            raise ValueError(f"tolerance must be {FINEST:g} nats or more, got {tolerance:g}: float64 certifies no less")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        for option, listed in {"ridge": self.ridges, "measures": measures or []}.items():
+            if twice := [one for place, one in enumerate(listed) if one in listed[:place]]:
+                raise ValueError(f"{option} has {twice[0]} twice")
         if memory is not None and not memory > 0:
             raise ValueError(f"memory must be above 0 GiB, got {memory}")
         if held_out < 0:
             raise ValueError(f"held_out must be 0 or more samples, got {held_out}")
+        if held_out_from not in {None, "train", "test"}:
+            raise ValueError(f"held_out_from must be train or test, got {held_out_from}")
         if epochs is not None and min(epochs, default=-1) < 0:
             raise ValueError(f"epochs must be numbers from 0, got {epochs}")
         if not taps:
             raise ValueError("taps must name at least one layer, got none")
         self.taps, self.width, self.tolerance = taps, width, tolerance
         self.every_n_epochs, self.epochs = every_n_epochs, epochs
-        self.choice, self.seed, self.memory = SampleChoice(train_samples, held_out, seed), seed, memory
+        self.choice = SampleChoice(train_samples, held_out, seed, held_out_from or TRAIN)
+        self.seed, self.memory = seed, memory
         self.how, self.reduction, self.channels = named_reduction(reduction, width, seed), named(reduction), channels
         self.measures = measures or []
         for measure in self.measures:
@@ -174,6 +196,8 @@ class LinearProbes(Callback):
         check_reading(batch)
         self.batch, self.forward = batch, forward
         self.table, self.measured = ProbeTable(), MeasureTable()
+        self._whole = True  # or the tables have the last epoch of a checkpoint alone
+        self._pictures = Seldom()
         self._call: Call | None = None
         self._probed: tuple[dict[str, int], list[str], list[str]] = {}, [TRUE], [TRAIN]  # layers, label kinds, sets
         self.weights: dict[str, Tensor] = {}  # of the last fits, to start the next ones from
@@ -199,6 +223,30 @@ class LinearProbes(Callback):
         with frozen(module):
             return self._find(module, read_batch(batch, self.batch, "LinearProbes"), {})[1]
 
+    def check_memory(
+        self, module: LightningModule, batch: Any, samples: tuple[int, int], labels: tuple[int, int]
+    ) -> None:
+        """See whether the memory is enough.
+
+        Args:
+            module: The network.
+            batch: Some samples.
+            samples: Number of those to fit on, and of all that are read.
+            labels: Number of label kinds, and of classes.
+
+        Raises:
+            ValueError: If it is too little for fitting alone.
+        """
+        if self.memory is None:
+            return
+        with frozen(module):
+            read = read_batch(batch, self.batch, "LinearProbes")
+            call, taps, _ = self._find(module, read, {})
+            features = read_features(module, partial(call, module, read), read.rows, self.layer_reductions(taps))
+        problems = (labels[0] + ("control" in self.measures)) * len(self.ridges)
+        budget = Budget(self.memory * GIB, 1, problems, labels[1])
+        budget.in_files({name: rows.shape[1] for name, rows in features.items()}, *samples)
+
     def layer_reductions(self, taps: list[Tap]) -> dict[str, LayerReduction]:
         """What is made of the activations of each layer."""
         return {tap.name: LayerReduction(self.how, self.reduction, tap.layout) for tap in taps}
@@ -218,14 +266,22 @@ class LinearProbes(Callback):
         self._compared, self._put_back = False, True
         if trainer.global_step == 0:
             self._forget()
-        self.files.find(folder(trainer))  # now, so that every checkpoint knows them
+        to = folder(trainer)
+        if not self._whole and trainer.is_global_zero and goes_on(trainer):
+            self.files.go_on(to, {"probes.csv": self.table, "measures.csv": self.measured})
+        self._whole = True
+        self.files.find(to)  # now, so that every checkpoint knows them
+        self._pictures = Seldom(owed=trainer.is_global_zero and goes_on(trainer) and bool(self.table.epochs))
         if trainer.global_step == 0 and self.due(0):
             self.probe(trainer, pl_module, 0)
             return
         with self._left_as_it_is(trainer, pl_module), trainer.precision_plugin.forward_context():
             self._look(trainer, pl_module)
-        if self.table.rows:  # a run that goes on: what was known when it was interrupted
-            trainer.callback_metrics.update(self._watched(self.table.unique("epoch")[-1]))
+        if self.table.epochs:  # a run that goes on: what was known when it was interrupted
+            trainer.callback_metrics.update(self._watched(self.table.epochs[-1]))
+        if not goes_on(trainer):  # the tables of the run before have its rows
+            self.table.clear()
+            self.measured.clear()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe after an epoch; whatever goes wrong costs the rows of this epoch, and training goes on."""
@@ -237,15 +293,17 @@ class LinearProbes(Callback):
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._call = None
             self._forget()  # what the checkpoint remembers is another run's
+            self._pictures = Seldom()
             self.probe(trainer, pl_module, self._stored_epoch)
             self._print(trainer)
 
     def _forget(self) -> None:
-        self.table, self.weights, self.measured = ProbeTable(), {}, MeasureTable()
+        self.table, self.weights, self.measured, self._whole = ProbeTable(), {}, MeasureTable(), True
         self.files.forget()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the table of the whole run."""
+        """Draw and print the table of the whole run."""
+        self._pictures.at_last(partial(self._draw, trainer))
         self._print(trainer)
 
     def _file_failure(self, epoch: int, error: Exception) -> None:
@@ -303,7 +361,7 @@ class LinearProbes(Callback):
             what = look.call, self.batch, look.reduce, sets
             layers = LayerFeatures(trainer, pl_module, *what, shard, in_files, folder(trainer))
         reduced = {tap.name: look.reduce[tap.name].reduced(tap.width, look.features[tap.name]) for tap in taps}
-        first, expected = not self.table.rows, 0.0
+        first, expected = not self.table.epochs, 0.0
         if first:
             columns = budget.problems * budget.classes
             plan, expected = probe_plan(taps, look.features, reduced, in_files, layers, columns)
@@ -315,8 +373,11 @@ class LinearProbes(Callback):
         self._probed = {tap.name: tap.width for tap in taps}, kinds, list(sets)
         if first:
             _say_unlabelled(layers, kinds)
+            if "collapse" in self.measures and not look.classifier:
+                rank_zero_info(f"there is no NC3: {NO_CLASSIFIER}")
         mine: dict[int, _Result] = {}
         for item, tap in enumerate(tracked(trainer, taps, f"epoch {epoch}: fitting probes")):
+            go_on(together=True)
             layer = layers.take(tap.name, item, kinds)
             logits = layers.logits(TRAIN, item) if "collapse" in self.measures else None
             if layer is not None:
@@ -330,7 +391,10 @@ class LinearProbes(Callback):
         if self.measures:
             similar = {name: one.sample for name, one in results.items() if one.sample is not None}
             tests = [split for split in sets if split not in {TRAIN, HELD_OUT}]
-            self.measured.put(epoch, {name: one.measured for name, one in results.items()}, similar, "".join(tests[:1]))
+            measured = {name: one.measured for name, one in results.items()}
+            if "collapse" in self.measures and not look.classifier:
+                measured[taps[-1].name] = [*measured[taps[-1].name], without_classifier()]
+            self.measured.put(epoch, measured, similar, "".join(tests[:1]))
         took = time.monotonic() - began
         note = corrected(expected, took) if first else ""
         rank_zero_info(f"probes, epoch {epoch}: {self.table.summary(epoch)} ({took:.0f} s{note})")
@@ -427,8 +491,8 @@ class LinearProbes(Callback):
         return _Result(scores, weights.cpu(), [*measured, *compare_probes(scores)], sample)
 
     def _publish(self, trainer: Trainer, epoch: int) -> None:
-        """Write table and picture, and pass them to the loggers."""
-        to, accuracies = folder(trainer), self._accuracies(epoch)
+        """Write the tables, and pass accuracies and, now and then, pictures to the loggers."""
+        to = folder(trainer)
         trainer.callback_metrics.update(self._watched(epoch))
         if not trainer.is_global_zero:
             return
@@ -436,10 +500,18 @@ class LinearProbes(Callback):
         self.table.write(self.files.path("probes.csv"))
         if self.measures:
             self.measured.write(self.files.path("measures.csv"))
+        log_to_all(trainer, self._accuracies(epoch), epoch)
+        self._pictures.perhaps(partial(self._draw, trainer))
+
+    def _draw(self, trainer: Trainer) -> None:
+        """Draw the tables, if there is anything in them, and pass the picture to the loggers that take it."""
+        if not self.table.epochs:
+            return
+        if self.measures:
             draw_measures(self.measured.rows, self.table, self.files.path("measures.png"))
         draw_separability(self.table, picture := self.files.path("separability.png"))
         name = f"separability{f'_{self.name}' if self.name else ''}"
-        log_to_all(trainer, accuracies, epoch, {name: picture})
+        show_to_all(trainer, {name: picture}, self.table.epochs[-1])
 
     def metric(self, labels: str, split: str, layer: str) -> str:
         """The name that loggers and other callbacks know an accuracy by."""
@@ -448,8 +520,8 @@ class LinearProbes(Callback):
     def _accuracies(self, epoch: int) -> dict[str, float]:
         return {
             self.metric(row["labels"], row["split"], row["layer"]): row["accuracy"]
-            for row in self.table.rows
-            if row["epoch"] == epoch and row["accuracy"] is not None and row["chosen"]
+            for row in self.table.at(epoch)
+            if row["accuracy"] is not None and row["chosen"]
         }
 
     def _watched(self, epoch: int) -> dict[str, Tensor]:
@@ -457,7 +529,7 @@ class LinearProbes(Callback):
         return {name: torch.tensor(accuracy) for name, accuracy in self._accuracies(epoch).items()}
 
     def _print(self, trainer: Trainer) -> None:
-        if trainer.is_global_zero and self.table.rows:
+        if trainer.is_global_zero and self.table.epochs:
             self.table.print()
             if failures := self.table.failures():
                 rank_zero_warn(
@@ -465,15 +537,16 @@ class LinearProbes(Callback):
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """Results and weights so far, and what they depend on, as plain values and tensors."""
-        found = {"rows": self.table.rows, "measured": self.measured.state_dict(), "weights": self.weights}
+        """The last results and weights, and what they depend on, as plain values and tensors; the files have more."""
+        found = {"latest": self.table.latest, "measured": self.measured.state_dict(), "weights": self.weights}
         return {**found, "settings": self._settings(), "files": self.files.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from an earlier state; results of other settings do not belong into this table."""
         if state_dict.get("settings") == self._settings():
-            self.table, self.weights = ProbeTable(state_dict["rows"]), state_dict["weights"]
-            self.measured = MeasureTable(**state_dict["measured"])
+            self._whole = "rows" in state_dict  # as in checkpoints of the first releases
+            self.table = ProbeTable(state_dict["rows" if self._whole else "latest"])
+            self.measured, self.weights = MeasureTable(**state_dict["measured"]), state_dict["weights"]
             if "files" in state_dict:  # not so in checkpoints of the first releases
                 self.files.load_state_dict(state_dict["files"])
 
@@ -484,6 +557,8 @@ class LinearProbes(Callback):
     def _settings(self) -> dict[str, Any]:
         names = ("taps", "width", "ridges", "reduction", "tolerance", "seed", "measures")
         choice: dict[str, Any] = {"train_samples": self.choice.fitted, "held_out": self.choice.held_out}
+        if self.choice.held_out_from != TRAIN:
+            choice["held_out_from"] = self.choice.held_out_from
         for name, value in {"batch": self.batch, "forward": self.forward, "channels": self.channels}.items():
             if value is not None:  # tables of runs that had no such options go on
                 choice[name] = dict(value) if isinstance(value, Mapping) else named(value)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stratoscope.callbacks.atomic import replacing
 from stratoscope.callbacks.heat_map import Cell, HeatMap
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.separability_figure import probe_panel
+from stratoscope.files.atomic import replacing
 
 Row = dict[str, Any]
 At = tuple[int, int]  # layer, epoch
@@ -84,7 +84,8 @@ def draw_measures(rows: Sequence[Row], table: ProbeTable, file: Path) -> None:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    layers, epochs = table.unique("layer"), table.unique("epoch")
+    layers, epochs = table.unique("layer"), table.epochs
+    rows = [row for row in rows if row["layer"] in layers and row["epoch"] in table.epochs]  # a table may be lost
     groups = [*_probes(table), *_measured(rows, layers, epochs), *_similarity(rows, layers, epochs)]
     places = _places([len(group) for group in groups])
     wide, high = min(3.2, max(2.0, 0.28 * len(epochs))), min(5.0, max(1.3, 0.22 * len(layers)))
@@ -124,8 +125,9 @@ def _heading(name: str, kind: str, split: str) -> str:
 def _measured(rows: Sequence[Row], layers: list[str], epochs: list[int]) -> list[list[HeatMap]]:
     found: dict[str, dict[tuple[str, str], dict[At, Cell]]] = {}
     failed: dict[str, set[At]] = {}
+    high, wide = _places_of(layers), _places_of(epochs)
     for row in rows:
-        at = layers.index(row["layer"]), epochs.index(row["epoch"])
+        at = high[row["layer"]], wide[row["epoch"]]
         measure = row["measure"]
         if measure.startswith(CKA):
             continue
@@ -151,15 +153,16 @@ def _similarity(rows: Sequence[Row], layers: list[str], epochs: list[int]) -> li
     previous: dict[At, Cell] = {}
     between: dict[At, Cell] = {}
     split = ""
+    high, wide = _places_of(layers), _places_of(epochs)
     for row in rows:
         if not row["measure"].startswith(CKA):
             continue
         split, other = row["split"], row["measure"].removeprefix(CKA)
         cell = None if isinstance(row["value"], str) else plain(row["value"])
-        y, x = layers.index(row["layer"]), epochs.index(row["epoch"])
-        if other in layers:
+        y, x = high[row["layer"]], wide[row["epoch"]]
+        if other in high:
             if x == len(epochs) - 1:
-                between[y, layers.index(other)] = between[layers.index(other), y] = cell
+                between[y, high[other]] = between[high[other], y] = cell
         else:
             first.setdefault((y, x), cell)
             if x and other == f"epoch {epochs[x - 1]}":
@@ -175,6 +178,10 @@ def _similarity(rows: Sequence[Row], layers: list[str], epochs: list[int]) -> li
         heading = f"Linear CKA between layers\nepoch {epochs[-1]}, {split} set"
         maps.append(HeatMap(heading, SIMILARITY, layers, layers, between, 0.01))
     return [maps] if maps else []
+
+
+def _places_of(names: Sequence[Any]) -> dict[Any, int]:
+    return {name: at for at, name in enumerate(names)}
 
 
 def _span(panel: HeatMap, group: Sequence[HeatMap]) -> tuple[float, float]:

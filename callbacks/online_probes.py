@@ -1,6 +1,5 @@
 """Linear probes of every layer, trained by SGD beside the network (Alain & Bengio 2016, section 3)."""
 
-import csv
 import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,10 +14,10 @@ from lightning.pytorch.utilities import CombinedLoader, rank_zero_info, rank_zer
 from rich.console import Console
 from torch import Tensor, distributed
 
-from stratoscope.callbacks.atomic import replacing
 from stratoscope.callbacks.loader_samples import padding
 from stratoscope.callbacks.loggers import log_to_all
-from stratoscope.callbacks.own_files import NAME, OwnFiles, folder
+from stratoscope.callbacks.own_files import NAME, OwnFiles, folder, goes_on
+from stratoscope.callbacks.probe_table import COLUMNS as PROBE_COLUMNS
 from stratoscope.callbacks.probe_table import ProbeTable
 from stratoscope.callbacks.probed_sets import GIVEN, TRAIN, TRUE
 from stratoscope.callbacks.separability_figure import draw_separability
@@ -44,10 +43,12 @@ from stratoscope.probes.batches import check_reading
 from stratoscope.probes.reduction import named
 from stratoscope.probes.taps import INPUT, hooked
 
-COLUMNS = "epoch layer width labels split accuracy low high correct count loss features failed reduced".split()
+NAMES = "epoch layer width labels split accuracy low high correct count loss features failed reduced".split()
+COLUMNS = {name: PROBE_COLUMNS[name] for name in NAMES}
 COUNTS = ("not finite", "missing", "beyond", "unlike", "correct", "loss", "labels")  # by layer and label kind
 UNLIKE, SCORES = COUNTS.index("unlike"), COUNTS.index("correct")  # where the true label is another; where sums begin
 FAULTS = {"not finite": "features or loss are not finite", "missing": "the layer did not run or gave another shape"}
+MOST_CLASSES = 1_000_000
 PADDED = -(2**62)  # a label of samples that are there a second time only; any below 0 is left out
 
 
@@ -123,6 +124,8 @@ class OnlineProbes(Callback):
         for option, number in {"width": width, "classes": classes}.items():
             if number is not None and number < 1:
                 raise ValueError(f"{option} must be 1 or more, got {number}")
+        if classes is not None and classes > MOST_CLASSES:
+            raise ValueError(f"classes must be at most {MOST_CLASSES:,}, got {classes}")
         if not 0 < learning_rate < inf:
             raise ValueError(f"learning_rate must be above 0, got {learning_rate}")
         if not 0 <= momentum < 1:
@@ -145,7 +148,8 @@ class OnlineProbes(Callback):
         return super().state_key if self.name is None else f"{super().state_key}[{self.name}]"
 
     def _forget(self) -> None:
-        self.table, self.kinds = ProbeTable(), [TRUE]
+        self.table, self.kinds = ProbeTable((), COLUMNS), [TRUE]
+        self._whole = True  # or the table has the last epoch of a checkpoint alone
         self.probes: dict[str, OnlineProbe] = {}  # by layer, in order of execution
         self.reduce: dict[str, LayerReduction] = {}  # by layer
         self.tally: dict[str, Tensor] = {}  # of this epoch, by set: (layers, COUNTS, k) in float64
@@ -187,9 +191,15 @@ class OnlineProbes(Callback):
         if trainer.global_step == 0:
             self._forget()
             self.files.forget()
-        self.files.find(folder(trainer))  # now, so that every checkpoint knows them
-        if self.table.rows:  # a run that goes on
-            trainer.callback_metrics.update(self._watched(self.table.unique("epoch")[-1]))
+        to = folder(trainer)
+        if not self._whole and trainer.is_global_zero and goes_on(trainer):
+            self.files.go_on(to, {"online_probes.csv": self.table})
+        self._whole = True
+        self.files.find(to)  # now, so that every checkpoint knows them
+        if self.table.epochs:  # a run that goes on
+            trainer.callback_metrics.update(self._watched(self.table.epochs[-1]))
+        if not goes_on(trainer):  # the table of the run before has its rows
+            self.table.clear()
         self.probes = {layer: OnlineProbe(**_on(pl_module.device, vars(one))) for layer, one in self.probes.items()}
         self.tally = _on(pl_module.device, self.tally)
         if self.epoch <= trainer.current_epoch:  # Lightning goes on after the last batch, and does not end its epoch
@@ -294,7 +304,7 @@ class OnlineProbes(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print and draw the table of the whole run."""
         self._leave()
-        if trainer.is_global_zero and self.table.rows:
+        if trainer.is_global_zero and self.table.epochs:
             Console().print("\nOnline probes, trained beside the network and not to the optimum (~)", highlight=False)
             self.table.print()
             draw_separability(self.table, self.files.path("online_probes.png"))
@@ -304,10 +314,10 @@ class OnlineProbes(Callback):
         self._leave()
 
     def state_dict(self) -> dict[str, Any]:
-        """Results, probes and counts so far, and what they depend on, as plain values and tensors."""
+        """The last results, probes and counts, and what they depend on, as plain values and tensors."""
         probes = {layer: dict(vars(probe)) for layer, probe in self.probes.items()}
         layouts = {layer: dict(vars(how.layout)) for layer, how in self.reduce.items()}
-        found = {"rows": self.table.rows, "kinds": self.kinds, "probes": probes, "tally": self.tally}
+        found = {"latest": self.table.latest, "kinds": self.kinds, "probes": probes, "tally": self.tally}
         found |= {"layouts": layouts, "epoch": self.epoch, "files": self.files.state_dict()}
         return {**found, "settings": self._settings()}
 
@@ -315,7 +325,9 @@ class OnlineProbes(Callback):
         """Go on from an earlier state; results of other settings do not belong into this table."""
         self._forget()
         if state_dict.get("settings") == self._settings():
-            self.table, self.kinds = ProbeTable(state_dict["rows"]), state_dict["kinds"]
+            self._whole = "rows" in state_dict  # as in checkpoints of the first releases
+            self.table = ProbeTable(state_dict["rows" if self._whole else "latest"], COLUMNS)
+            self.kinds = state_dict["kinds"]
             self.probes = {layer: OnlineProbe(**probe) for layer, probe in state_dict["probes"].items()}
             known = state_dict.get("layouts", {layer: {} for layer in self.probes})  # not so in the first releases
             layouts = {layer: Layout(**layout) for layer, layout in known.items()}
@@ -402,7 +414,7 @@ class OnlineProbes(Callback):
         """Read the counts of the epoch: by layer its width and its scores."""
         counts = {split: tally.transpose(1, 2).tolist() for split, tally in self.tally.items()}  # [layer][kind][which]
         unlike = self.tally[TRAIN][:, UNLIKE].amax(0).tolist()
-        earlier = {TRUE, *self.table.unique("labels")}
+        earlier = {TRUE, *(row["labels"] for row in self.table.latest)}
         kinds = [number for number, kind in enumerate(self.kinds) if kind in earlier or unlike[number]]
         results = {}
         for at, (layer, probe) in enumerate(self.probes.items()):
@@ -437,15 +449,11 @@ class OnlineProbes(Callback):
         self.table.put(self.epoch, self._results(), reduced)
         self.tally = {}
         self._say_unlabelled(trainer)
-        rows = [row for row in self.table.rows if row["epoch"] == self.epoch]
-        rank_zero_info(f"online probes, epoch {self.epoch}: {_summary(rows)}")
+        rank_zero_info(f"online probes, epoch {self.epoch}: {_summary(self.table.latest)}")
         trainer.callback_metrics.update(self._watched(self.epoch))
         if not trainer.is_global_zero:
             return
-        with replacing(self.files.path("online_probes.csv")) as part, part.open("w", newline="") as text:
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows([row[name] for name in COLUMNS] for row in self.table.rows)
+        self.table.write(self.files.path("online_probes.csv"))
         log_to_all(trainer, self._accuracies(self.epoch), self.epoch)
 
     def metric(self, labels: str, split: str, layer: str) -> str:
@@ -455,8 +463,8 @@ class OnlineProbes(Callback):
     def _accuracies(self, epoch: int) -> dict[str, float]:
         return {
             self.metric(row["labels"], row["split"], row["layer"]): row["accuracy"]
-            for row in self.table.rows
-            if row["epoch"] == epoch and not row["failed"]
+            for row in self.table.at(epoch)
+            if not row["failed"]
         }
 
     def _watched(self, epoch: int) -> dict[str, Tensor]:

@@ -1,9 +1,12 @@
 """The files an instrument leaves: none that another run has left is ever overwritten."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from stratoscope.files.epoch_table import EpochTable, UnreadableTable
 
 NAME = r"[A-Za-z][A-Za-z0-9_]*"  # of an instrument
 RUN_RECORD = "run.json"  # a folder that has it belongs to one run alone
@@ -12,6 +15,13 @@ RUN_RECORD = "run.json"  # a folder that has it belongs to one run alone
 def folder(trainer: Trainer) -> Path:
     """Where an instrument's files go; all processes have to ask."""
     return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def goes_on(trainer: Trainer) -> bool:
+    """Whether the checkpoint that training goes on from is one of this run: what it knows is in this run's files."""
+    return bool(trainer.ckpt_path) and Path(str(trainer.ckpt_path)).resolve().is_relative_to(
+        Path(trainer.default_root_dir).resolve()
+    )
 
 
 class OwnFiles:
@@ -39,7 +49,7 @@ class OwnFiles:
         Args:
             to: The folder.
         """
-        if self.folder == str(to):
+        if self.folder and Path(self.folder).resolve() == to.resolve():
             return
         self.folder, self.number = str(to), 1
         if (to / RUN_RECORD).exists():
@@ -59,8 +69,39 @@ class OwnFiles:
 
     def state_dict(self) -> dict[str, str | int]:
         """What a run that goes on has to know."""
-        return {"folder": self.folder, "number": self.number}
+        return {"folder": str(Path(self.folder).resolve()) if self.folder else "", "number": self.number}
 
     def load_state_dict(self, state: dict[str, str | int]) -> None:
         """Go on with the files of an earlier state."""
         self.folder, self.number = str(state["folder"]), int(state["number"])
+
+    def go_on(self, to: Path, tables: Mapping[str, EpochTable]) -> None:
+        """Choose the names in a folder, and read the rows of earlier epochs, of which checkpoints have the last alone.
+
+        Args:
+            to: The folder. One that belongs to this run alone has them; else they may be where the run wrote before.
+            tables: By the names of their files, with the rows of the last epoch; the first process has to ask.
+        """
+        before = {name: self.path(name) for name in tables}
+        self.find(to)
+        for name, table in tables.items():
+            file = self.path(name)
+            _take_up(table, file if (to / RUN_RECORD).exists() else before[name])
+            if table.epochs:
+                table.write(file)
+
+
+def _take_up(table: EpochTable, file: Path) -> None:
+    """Read the rows of earlier epochs; what cannot be read is kept under another name."""
+    if not table.latest:
+        return
+    before = f"the rows before epoch {table.epochs[-1]}"
+    if not file.is_file():
+        rank_zero_warn(f"there is no {file}: {before} are not there")
+        return
+    try:
+        table.go_on(file, table.latest)
+    except UnreadableTable as error:
+        aside = file.with_name(f"{file.name}.damaged")
+        file.replace(aside)
+        rank_zero_warn(f"{error}; {before} are left out, and the file is kept as {aside.name}")

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from stratoscope.callbacks.atomic import replacing
+from stratoscope.files.atomic import replacing
 from stratoscope.probes import Shard
 
 

@@ -1,30 +1,41 @@
 """The table of a run's probes: one row per (epoch, layer, labels, split)."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from itertools import takewhile
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from rich.console import Console
 from rich.table import Table
 
-from stratoscope.callbacks.atomic import replacing
+from stratoscope.files.epoch_table import EpochTable, Row
+from stratoscope.printable import printable
 from stratoscope.probes import HELD_OUT, Separability
 
-COLUMNS = ["epoch", "layer", "width", *(field.name for field in fields(Separability)), "reduced"]
+
+def _type(hint: Any) -> Any:
+    """The type of a cell that may be empty."""
+    return next((kind for kind in get_args(hint) if kind is not type(None)), hint)
 
 
-class ProbeTable:
+UNFILLED = {field.name: field.default for field in fields(Separability) if field.name not in {"labels", "split"}}
+SCORES = {name: _type(hint) for name, hint in get_type_hints(Separability).items()}
+COLUMNS: dict[str, Any] = {"epoch": int, "layer": str, "width": int, **SCORES, "reduced": str}
+
+
+class ProbeTable(EpochTable):
     """Results of every probe so far; a second result for the same epoch replaces the first.
 
     Args:
         rows: Rows of an earlier table, as plain dictionaries.
+        columns: Types of the columns of its file.
     """
 
-    def __init__(self, rows: Iterable[dict[str, Any]] = ()) -> None:
-        self.rows = [{"reduced": "", **row} for row in rows]
+    def __init__(self, rows: Iterable[Row] = (), columns: Mapping[str, Any] = COLUMNS) -> None:
+        super().__init__(columns, rows)
+
+    def _begin(self, rows: Iterable[Row]) -> None:
+        super()._begin({"reduced": "", **UNFILLED, **row} for row in rows)
 
     def put(
         self,
@@ -39,15 +50,11 @@ class ProbeTable:
             results: By layer, in order of execution: its full width and its scores.
             reduced: By layer, what was done to its activation (see `LayerReduction.reduced`), if anything.
         """
-        self.rows = [row for row in self.rows if row["epoch"] != epoch]
+        rows = []
         for layer, (width, scores) in results.items():
             known = {"epoch": epoch, "layer": layer, "width": width, "reduced": (reduced or {}).get(layer, "")}
-            self.rows += [{**known, **asdict(score)} for score in scores]
-        self.rows.sort(key=lambda row: row["epoch"])  # stable: layers stay in order of execution
-
-    def unique(self, column: str) -> list[Any]:
-        """The different values of a column, in order of appearance."""
-        return list(dict.fromkeys(row[column] for row in self.rows))
+            rows += [{**known, **asdict(score)} for score in scores]
+        self.replace(epoch, rows)
 
     def cells(self, labels: str, split: str) -> dict[tuple[str, int], dict[str, Any]]:
         """The rows of one label kind and split, of the ridge chosen, by (layer, epoch)."""
@@ -64,13 +71,6 @@ class ProbeTable:
         held_out = next((split for split in splits if split not in {"train", HELD_OUT}), "train")
         return [(kind, held_out if kind == "true_label" else "train") for kind in self.unique("labels")]
 
-    def write(self, file: Path) -> None:
-        """Write the table as CSV, whole or not at all."""
-        with replacing(file) as part, part.open("w", newline="") as text:
-            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({name: "" if row[name] is None else row[name] for name in COLUMNS} for row in self.rows)
-
     def failures(self) -> list[str]:
         """Layers and epochs without a result, and why."""
         found = {(row["layer"], row["epoch"]): row["failed"] for row in self.rows if row["failed"]}
@@ -79,8 +79,9 @@ class ProbeTable:
     def summary(self, epoch: int) -> str:
         """One line: for every panel, the layer where the labels are most separable."""
         parts = []
-        for kind, split in self.panels():
-            cells = {layer: cell for (layer, at), cell in self.cells(kind, split).items() if at == epoch}
+        one = ProbeTable(self.at(epoch))
+        for kind, split in one.panels():
+            cells = {layer: cell for (layer, _), cell in one.cells(kind, split).items()}
             fine = [cell for cell in cells.values() if cell["accuracy"] is not None]
             if fine:
                 best = max(fine, key=lambda cell: cell["accuracy"])
@@ -93,21 +94,23 @@ class ProbeTable:
 
     def print(self) -> None:
         """Print layers x epochs, one table per panel; as many epochs as fit, evenly chosen."""
-        console = Console()
+        console = Console(markup=False, emoji=False)
         layers, epochs = self.unique("layer"), self.unique("epoch")
         prefix = shared_prefix(layers)
         widest = max(len(layer) - len(prefix) for layer in layers)
         room = max(2, (console.width - widest - 4) // 9)  # a cell of "100.0~" takes 9 with its frame
         shown = evenly(epochs, room)
         for kind, split in self.panels():
-            console.print(f"\n{title(kind, split)}, by epoch", highlight=False)
+            console.print(printable(f"\n{title(kind, split)}, by epoch"), highlight=False)
             table = Table()
             table.add_column("layer", no_wrap=True)
             for epoch in shown:
                 table.add_column(str(epoch), justify="right", no_wrap=True)
             cells = self.cells(kind, split)
             for layer in layers:
-                table.add_row(layer.removeprefix(prefix), *(_shown(cells.get((layer, epoch))) for epoch in shown))
+                table.add_row(
+                    printable(layer.removeprefix(prefix)), *(_shown(cells.get((layer, epoch))) for epoch in shown)
+                )
             console.print(table)
 
 

@@ -56,17 +56,19 @@ class ProbedSet:
 
 @dataclass(frozen=True)
 class SampleChoice:
-    """Which training samples probes are fitted on, and which are held out.
+    """Which training samples probes are fitted on, and which samples are held out.
 
     Attributes:
         fitted: Size of the random part to fit on; None takes all that are not held out.
-        held_out: Samples that no probe is fitted on.
+        held_out: Samples that no probe is fitted on, nor scored on.
         seed: Decides the random parts.
+        held_out_from: The set they are of: `train`, or `test`, which is the first validation set.
     """
 
     fitted: int | None
     held_out: int
     seed: int
+    held_out_from: str = TRAIN
 
     def size(self, available: int) -> int:
         """How many training samples the probes are fitted on.
@@ -77,20 +79,44 @@ class SampleChoice:
         Raises:
             ValueError: If there are not enough for them and the held-out ones.
         """
-        size = available - self.held_out if self.fitted is None else self.fitted
-        if size < 1 or size + self.held_out > available:
-            wanted = f"{self.held_out} held-out" + (f" and {size} training" if self.fitted else "")
-            raise ValueError(f"LinearProbes cannot take {wanted} samples from {available}: some must be left to fit on")
+        held_out = self.held_out if self.held_out_from == TRAIN else 0
+        size = available - held_out if self.fitted is None else self.fitted
+        if size < 2 or size + held_out > available:
+            wanted = f"{held_out} held-out" + (f" and {size} training" if self.fitted else "")
+            raise ValueError(
+                f"LinearProbes cannot take {wanted} samples from {available}: two or more must be left to fit on"
+            )
         return size
 
     def __call__(self, indices: list[int]) -> tuple[list[int], list[int]]:
-        """Samples to fit on and held-out ones, of those there are, each in ascending order."""
-        if self.fitted is None and not self.held_out:
+        """Samples to fit on and held-out ones, of the training samples there are, each in ascending order."""
+        held_out = self.held_out if self.held_out_from == TRAIN else 0
+        if self.fitted is None and not held_out:
             return indices, []
+        return self._parts(indices, self.size(len(indices)), held_out)
+
+    def of_test(self, indices: list[int], split: str) -> tuple[list[int], list[int]]:
+        """Samples to score on and held-out ones, of a test set, each in ascending order.
+
+        Args:
+            indices: The samples of the set.
+            split: Its name.
+
+        Raises:
+            ValueError: If none would be left to score on.
+        """
+        if self.held_out >= len(indices):
+            raise ValueError(
+                f"LinearProbes cannot hold {self.held_out} of {len(indices)} {split} samples out: some must be left "
+                "to score on"
+            )
+        return self._parts(indices, len(indices) - self.held_out, self.held_out)
+
+    def _parts(self, indices: list[int], first: int, second: int) -> tuple[list[int], list[int]]:
         order = np.argsort(np.random.PCG64(self.seed).random_raw(len(indices)), kind="stable")
-        size = self.size(len(indices))
-        fitted, held_out = order[:size], order[size : size + self.held_out]
-        return sorted(indices[place] for place in fitted), sorted(indices[place] for place in held_out)
+        parts = order[:first], order[first : first + second]
+        one, other = (sorted(indices[place] for place in part) for part in parts)
+        return one, other
 
 
 def probed_sets(
@@ -122,6 +148,15 @@ def probed_sets(
     for place, (split, loader) in enumerate(_held_out_loaders(trainer).items()):
         indices, which = given_samples(loader, split)
         sets[split] = ProbedSet(loader, indices[:quick], which, place)
+    tests = [split for split in sets if split not in {TRAIN, HELD_OUT}]
+    if choice.held_out and choice.held_out_from != TRAIN:
+        if not tests:
+            raise ValueError("held_out_from: test needs a validation set, to hold samples of it out")
+        whole = sets[tests[0]]
+        scored, left = choice.of_test(whole.indices, tests[0])
+        which = f"{len(scored):,} of {len(whole.indices):,}, as the others are held out to choose a ridge"
+        sets[tests[0]] = replace(whole, indices=scored, which="; ".join(filter(None, [whole.which, which])))
+        sets = {HELD_OUT: replace(whole, indices=left), **sets}
     return sets
 
 

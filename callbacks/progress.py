@@ -8,11 +8,15 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from tqdm import tqdm
 
+from stratoscope.probes.giving_up import go_on
+
 Item = TypeVar("Item")
 
 
 def tracked(trainer: Trainer, items: Iterable[Item], text: str) -> Iterator[Item]:
     """Go through the items behind a bar that disappears when done.
+
+    Between two of them all may be given up.
 
     There is a bar where training has one: on the first process, in a terminal, unless the trainer's is turned off.
     Rich cannot show a second bar beside its own.
@@ -24,4 +28,6 @@ def tracked(trainer: Trainer, items: Iterable[Item], text: str) -> Iterator[Item
     """
     bar = trainer.progress_bar_callback
     hidden = bar is None or isinstance(bar, RichProgressBar) or not trainer.is_global_zero or not sys.stderr.isatty()
-    yield from tqdm(items, text, leave=False, disable=hidden, position=1)
+    for item in tqdm(items, text, leave=False, disable=hidden, position=1):
+        go_on()
+        yield item

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from stratoscope.callbacks.atomic import replacing
 from stratoscope.callbacks.heat_map import Cell, HeatMap
 from stratoscope.callbacks.probe_table import ProbeTable, title
+from stratoscope.files.atomic import replacing
 
 INCH_PER_LAYER, INCH_PER_EPOCH = 0.34, 0.52
 WIDEST, TALLEST = 12.0, 13.0  # inches per panel
@@ -24,7 +24,7 @@ def draw_separability(table: ProbeTable, file: Path) -> None:
     from matplotlib.figure import Figure
 
     panels = table.panels()
-    layers, epochs = table.unique("layer"), table.unique("epoch")
+    layers, epochs = table.unique("layer"), table.epochs
     wide = min(WIDEST, 2.4 + INCH_PER_EPOCH * len(epochs))
     tall = min(TALLEST, 1.3 + INCH_PER_LAYER * len(layers))
     figure = Figure(figsize=(max(6.0, wide), len(panels) * tall), layout="constrained")
@@ -48,10 +48,11 @@ def probe_panel(table: ProbeTable, kind: str, split: str, heading: str) -> HeatM
         split: Name of the set.
         heading: Title of the panel.
     """
-    layers, epochs = table.unique("layer"), table.unique("epoch")
+    layers, epochs = table.unique("layer"), table.epochs
+    high, wide = ({name: at for at, name in enumerate(names)} for names in (layers, epochs))
     cells: dict[tuple[int, int], Cell] = {}
     for (layer, epoch), cell in table.cells(kind, split).items():
-        at = layers.index(layer), epochs.index(epoch)
+        at = high[layer], wide[epoch]
         percent = None if cell["accuracy"] is None else 100 * cell["accuracy"]
         cells[at] = None if percent is None else (percent, f"{percent:.0f}" + ("" if cell["converged"] else "~"))
     return HeatMap(heading, "accuracy, %", layers, epochs, cells, least=1.0)

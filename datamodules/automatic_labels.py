@@ -35,7 +35,7 @@ class AutomaticLabels(Corruption):
     """The label of an image is a function of its pixels, with all classes equally frequent in the training set.
 
     Args:
-        seed: Decides the function.
+        seed: Decides the function; None takes the run's.
     """
 
     def __call__(self, sets: Sets, classes: int) -> Sets:
@@ -108,7 +108,7 @@ class ColourLabels(QuantileLabels):
     """Labels are quantiles of the image's mean colour along one random direction, at right angles to grey.
 
     Args:
-        seed: Decides the direction.
+        seed: Decides the direction; None takes the run's.
     """
 
     def measure(self, train: Shaped[Tensor, "n channel height width"], classes: int) -> Measure:
@@ -148,7 +148,7 @@ class PrototypeLabels(ArgMaxLabels):
     Nearest by |x - p|^2 - b, where the biases b balance the classes (a power diagram).
 
     Args:
-        seed: Decides the prototypes.
+        seed: Decides the prototypes; None takes the run's.
     """
 
     def measure(self, train: Shaped[Tensor, "n channel height width"], classes: int) -> Measure:
@@ -164,7 +164,7 @@ class ClusterLabels(ArgMaxLabels):
     `PrototypeLabels` in every assignment and centroids rounded to whole pixels; then biases for all training images.
 
     Args:
-        seed: Decides the images.
+        seed: Decides the images; None takes the run's.
     """
 
     def measure(self, train: Shaped[Tensor, "n channel height width"], classes: int) -> Measure:
@@ -183,7 +183,7 @@ class LinearLabels(ArgMaxLabels):
     """The label is the arg-max of a random linear map of the pixels.
 
     Args:
-        seed: Decides the weights.
+        seed: Decides the weights; None takes the run's.
     """
 
     def measure(self, train: Shaped[Tensor, "n channel height width"], classes: int) -> Measure:
@@ -199,7 +199,7 @@ class ConvolutionLabels(ArgMaxLabels):
     positions. Pixels are taken from 128, and divided by 128 (rounding down) between the layers.
 
     Args:
-        seed: Decides the weights.
+        seed: Decides the weights; None takes the run's.
     """
 
     def measure(self, train: Shaped[Tensor, "n channel height width"], classes: int) -> Measure:

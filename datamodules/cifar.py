@@ -1,5 +1,6 @@
 """What CIFAR-10 and CIFAR-100 (Krizhevsky 2009) share: original archives, folders of images, the centre crop."""
 
+import tarfile
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ import torch
 from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.image_data import ImageDataModule
 from stratoscope.datamodules.image_folder import read_image_folder
-from stratoscope.datamodules.integrity import verify
+from stratoscope.datamodules.integrity import digest_of, verify
+from stratoscope.datamodules.preparation import beside, publish
 from stratoscope.datamodules.shifted_set import ShiftedSet
 
 if TYPE_CHECKING:
@@ -87,22 +89,35 @@ class CIFAR(ImageDataModule):
     def _from_archive(self) -> Sets:
         source = self.source()
         archive, unpacked = self.root / source.filename, self.root / source.base_folder
-        if archive.is_file() and not unpacked.is_dir():
-            if not self.download:  # which fetches a damaged archive anew
-                verify(archive, source.tgz_md5, "delete it, and fetch it again")
-        elif unpacked.is_dir():
+        if unpacked.is_dir():
             remedy = "delete the folder, and it is unpacked again from the archive beside it"
             for name, md5 in [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]:
                 verify(unpacked / name, md5, remedy)
-        elif not self.download:
+            return _from_torchvision(source, self.root)
+        if not archive.is_file() and not self.download:
             title = type(self).__name__.replace("CIFAR", "CIFAR-")
             raise FileNotFoundError(
                 f"no {title} in {self.root}: expected train/ and test/ with a folder of images per class, "
                 f"or {source.filename} from {source.url} (md5 {source.tgz_md5}); --data.download true fetches it"
             )
-        # with verified files at hand `download` only unpacks
-        parts = (source(str(self.root), train, download=not unpacked.is_dir()) for train in (True, False))
-        return {split: _from_torchvision(part) for split, part in zip(("train", "test"), parts, strict=True)}
+        return self._unpacked(archive, unpacked)
+
+    def _unpacked(self, archive: Path, unpacked: Path) -> Sets:
+        """The sets of an archive, which is unpacked and, where there is none, downloaded."""
+        source = self.source()
+        if not self.download:
+            verify(archive, source.tgz_md5, "delete it, and fetch it again")
+        there = archive.is_file() and (not self.download or digest_of(archive, source.tgz_md5) == source.tgz_md5)
+        with beside(self.root, to_keep=not there) as folder:
+            if there:
+                with tarfile.open(archive) as content:
+                    content.extraction_filter = getattr(tarfile, "data_filter", None)  # newer Pythons have it
+                    content.extractall(folder)
+            sets = _from_torchvision(source, folder, download=not there)
+            publish(folder / unpacked.name, unpacked)
+            if not there:
+                publish(folder / archive.name, archive)
+        return sets
 
     def _cropped(self, data: Batch) -> Batch:
         margin = (SIZE - self.crop) // 2
@@ -110,5 +125,11 @@ class CIFAR(ImageDataModule):
         return data._replace(image=data.image[:, :, inside, inside].contiguous())
 
 
-def _from_torchvision(part: "datasets.CIFAR10") -> Batch:
-    return labelled(torch.from_numpy(part.data).permute(0, 3, 1, 2), torch.from_numpy(np.asarray(part.targets)))
+def _from_torchvision(source: "type[datasets.CIFAR10]", folder: Path, download: bool = False) -> Sets:
+    sets = {}
+    for split in ("train", "test"):
+        part = source(str(folder), split == "train", download=download)
+        sets[split] = labelled(
+            torch.from_numpy(part.data).permute(0, 3, 1, 2), torch.from_numpy(np.asarray(part.targets))
+        )
+    return sets

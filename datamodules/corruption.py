@@ -13,7 +13,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from stratoscope.datamodules.batch import Batch, Sets
-from stratoscope.datamodules.draws import permutations, raw_bits
+from stratoscope.datamodules.draws import permutations, raw_bits, run_seed
 from stratoscope.datamodules.normalisation import channel_statistics
 
 IMAGES = 1000  # images whose pixels are drawn at a time: bounds the memory
@@ -22,8 +22,11 @@ IMAGES = 1000  # images whose pixels are drawn at a time: bounds the memory
 class Corruption(ABC):
     """A change of a data set, drawn once from a seed.
 
+    A subclass that takes `seed: int | None = None`, and passes it on, has its seed in every stored config, and so the
+    same data wherever a checkpoint is evaluated. One that takes none follows `seed_everything` of that command.
+
     Args:
-        seed: Decides the draws.
+        seed: Decides the draws; None takes the run's, that of `seed_everything`.
 
     Attributes:
         only_for: The data set it is about, if it says something about one only.
@@ -31,10 +34,19 @@ class Corruption(ABC):
 
     only_for: str = ""
 
-    def __init__(self, seed: int = 0) -> None:
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {seed}")
+    def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
+
+    @property
+    def seed(self) -> int:
+        """Decides the draws: its own seed or else, when it is asked for, the run's."""
+        return run_seed() if self._seed is None else self._seed
+
+    @seed.setter
+    def seed(self, seed: int | None) -> None:
+        if seed is not None and seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        self._seed = seed
 
     @abstractmethod
     def __call__(self, sets: Sets, classes: int) -> Sets:
@@ -50,7 +62,7 @@ class ShuffledPixels(Corruption):
     """One random permutation of the pixel positions, the same for all training and test images.
 
     Args:
-        seed: Decides the permutation.
+        seed: Decides the permutation; None takes the run's.
     """
 
     def __call__(self, sets: Sets, classes: int) -> Sets:
@@ -67,7 +79,7 @@ class RandomPixels(Corruption):
     """An independent random permutation of the pixel positions for every image, fixed over epochs.
 
     Args:
-        seed: Decides the permutations.
+        seed: Decides the permutations; None takes the run's.
     """
 
     def __call__(self, sets: Sets, classes: int) -> Sets:
@@ -89,7 +101,7 @@ class GaussianPixels(Corruption):
     which would cut off the tails.
 
     Args:
-        seed: Decides the noise.
+        seed: Decides the noise; None takes the run's.
     """
 
     def __call__(self, sets: Sets, classes: int) -> Sets:

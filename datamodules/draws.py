@@ -4,6 +4,7 @@ NumPy guarantees the bits of a bit generator for ever, but not the streams of th
 torch guarantees neither; so uniform numbers, integers and permutations are made from the bits here.
 """
 
+import os
 import zlib
 
 import numpy as np
@@ -20,6 +21,11 @@ def raw_bits(seed: int, purpose: str, count: int) -> NDArray[np.uint64]:
     """
     sequence = np.random.SeedSequence([seed, zlib.crc32(purpose.encode())])
     return np.random.PCG64(sequence).random_raw(count)
+
+
+def run_seed() -> int:
+    """The seed of the run, as `seed_everything` left it for all processes; 0 before it was called."""
+    return int(os.environ.get("PL_GLOBAL_SEED", "0"))
 
 
 def uniform(bits: NDArray[np.uint64]) -> NDArray[np.float64]:

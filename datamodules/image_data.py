@@ -1,19 +1,20 @@
 """The data module all image sets share: corrupted once, held on the device, served in exact batches."""
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from stratoscope.datamodules.augmentation import Augmentation, draws
 from stratoscope.datamodules.batch import Batch, Sets
 from stratoscope.datamodules.corruption import Corruption
+from stratoscope.datamodules.draws import run_seed
 from stratoscope.datamodules.normalisation import Name, channel_statistics, normalisation, per_image_whitening
 from stratoscope.datamodules.order import SequentialBatches, ShuffledBatches
 
@@ -180,6 +181,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """
         if self._sets:
             return
+        self._check_corruptions()  # again: those without a seed of their own have the run's, which may be another now
         clean = self._clean or self.load()
         sets = clean
         for corruption in self.corruptions:
@@ -218,9 +220,10 @@ class ImageDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> ImageLoader:
         """Batches in the order, and with the augmentation, of (seed, epoch); overfit_batches: of the first epoch."""
         data, device = self._sets["train"], self._device()
-        seed = self.seed if self.seed is not None else int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        seed = run_seed() if self.seed is None else self.seed
         same = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
-        batches = ShuffledBatches(len(data), self.batch_size, seed, *self._place(), device, same)
+        place = self._place() if self._trains() else (0, 1)  # who only looks takes no share of a batch
+        batches = ShuffledBatches(len(data), self.batch_size, seed, *place, device, same)
         return ImageLoader(data, device, seed, batch_sampler=batches)
 
     def val_dataloader(self) -> ImageLoader | list[ImageLoader]:
@@ -243,6 +246,10 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def _trains(self) -> bool:
+        """Whether the training set is read to train on, as far as is known yet."""
+        return self.trainer is None or self.trainer.state.fn in {None, TrainerFn.FITTING}
 
     def _place(self) -> tuple[int, int]:
         """This process and the number of processes.

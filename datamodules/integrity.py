@@ -18,8 +18,16 @@ def verify(file: Path, digest: str, remedy: str) -> None:
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing: {remedy}")
-    kind = "md5" if len(digest) == 32 else "sha256"
+    if (found := digest_of(file, digest)) != digest:
+        raise ValueError(f"{file} is damaged or another file: its {kind_of(digest)} is {found}, not {digest}; {remedy}")
+
+
+def kind_of(digest: str) -> str:
+    """The kind of a digest, by its length."""
+    return "md5" if len(digest) == 32 else "sha256"
+
+
+def digest_of(file: Path, like: str) -> str:
+    """A file's digest of the kind of another one."""
     with file.open("rb") as content:
-        found = hashlib.file_digest(content, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
-    if found != digest:
-        raise ValueError(f"{file} is damaged or another file: its {kind} is {found}, not {digest}; {remedy}")
+        return hashlib.file_digest(content, lambda: hashlib.new(kind_of(like), usedforsecurity=False)).hexdigest()

@@ -20,10 +20,10 @@ class PartialLabels(Corruption):
 
     Args:
         p: Probability of a redraw, in [0, 1]; or one for each class of the label.
-        seed: Decides which labels are redrawn, and to what.
+        seed: Decides which labels are redrawn, and to what; None takes the run's.
     """
 
-    def __init__(self, p: float | list[float], seed: int = 0) -> None:
+    def __init__(self, p: float | list[float], seed: int | None = None) -> None:
         super().__init__(seed)
         self.p = p
         for share in p if isinstance(p, Sequence) else [p]:
@@ -50,10 +50,10 @@ class RandomLabels(PartialLabels):
     """Every training label is replaced by a random one: `PartialLabels` with p = 1.
 
     Args:
-        seed: Decides the labels.
+        seed: Decides the labels; None takes the run's.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int | None = None) -> None:
         super().__init__(1.0, seed)
 
 
@@ -62,10 +62,10 @@ class ConfusedLabels(Corruption):
 
     Args:
         matrix: One row per class of the label, of probabilities for the label given: they sum to 1.
-        seed: Decides the labels.
+        seed: Decides the labels; None takes the run's.
     """
 
-    def __init__(self, matrix: list[list[float]], seed: int = 0) -> None:
+    def __init__(self, matrix: list[list[float]], seed: int | None = None) -> None:
         super().__init__(seed)
         rows = [np.asarray(row, dtype=np.float64) for row in matrix]
         for number, row in enumerate(rows):
@@ -101,12 +101,12 @@ class AsymmetricLabels(ConfusedLabels):
 
     Args:
         p: Probability of a flip, in [0, 1].
-        seed: Decides which labels flip.
+        seed: Decides which labels flip; None takes the run's.
     """
 
     only_for = "CIFAR10"
 
-    def __init__(self, p: float, seed: int = 0) -> None:
+    def __init__(self, p: float, seed: int | None = None) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"label noise p must be in [0, 1], got {p}")
         matrix = np.eye(10)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.image_data import ImageDataModule
 from stratoscope.datamodules.integrity import verify
+from stratoscope.datamodules.preparation import beside, publish
 
 if TYPE_CHECKING:
     from torchvision import datasets
@@ -74,7 +75,11 @@ class MNIST(ImageDataModule):
                 f"no {type(self).__name__} in {self.root} or {raw}: expected {published} "
                 f"from {source.mirrors[0]}, packed or unpacked; --data.download true fetches them"
             )
-        source(str(self.root), download=True)
+        with beside(self.root, to_keep=True) as folder:
+            source(str(folder), download=True)
+            raw.mkdir(parents=True, exist_ok=True)
+            for file in (folder / source.__name__ / "raw").iterdir():
+                publish(file, raw / file.name)
         return raw
 
     def _verified(self, folder: Path, name: str) -> Path:

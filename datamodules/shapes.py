@@ -12,6 +12,7 @@ from stratoscope.datamodules.draws import integers, permutations, raw_bits, unif
 from stratoscope.datamodules.image_data import ImageDataModule
 
 IMAGES = 500  # images that are drawn at a time: bounds the memory (another number would draw other images)
+MOST = 2**34  # bytes of all images
 CELLS = 5  # nodes of the texture along each side
 FACTORS = 17  # random numbers of an image besides texture and noise
 NAMES = ["disk", "ring", "half disk", "crescent", "ellipse", "triangle", "square", "corner", "plus", "star"]
@@ -44,6 +45,8 @@ class Shapes(ImageDataModule):
         for name, value, least in (("train_size", train_size, 1), ("test_size", test_size, 1), ("size", size, 8)):
             if value < least:
                 raise ValueError(f"{name} must be {least} or more, got {value}")
+        if (train_size + test_size) * 3 * size**2 > MOST:
+            raise ValueError(f"train_size, test_size and size ask for more than {MOST // 2**30} GiB of images")
         if data_seed < 0:
             raise ValueError(f"data_seed must be 0 or more, got {data_seed}")
         super().__init__(**settings)

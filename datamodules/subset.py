@@ -17,10 +17,10 @@ class RandomSubset(Corruption):
         n: Number of samples kept.
         balanced: Whether every class of the true labels keeps equally many (but for one sample, where n does not
             divide by the classes).
-        seed: Decides the samples.
+        seed: Decides the samples; None takes the run's.
     """
 
-    def __init__(self, n: int, balanced: bool = False, seed: int = 0) -> None:
+    def __init__(self, n: int, balanced: bool = False, seed: int | None = None) -> None:
         super().__init__(seed)
         if n < 1:
             raise ValueError(f"a subset must have n of 1 or more samples, got {n}")

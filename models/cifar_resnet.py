@@ -12,6 +12,7 @@ from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
 from stratoscope.models.schedules import DividedAt
 from stratoscope.models.tapped import Tapped
+from stratoscope.models.widths import check_depth
 
 WIDTHS = (16, 32, 64)  # channels of the three stages
 
@@ -82,6 +83,7 @@ def cifar_resnet(depth: int = 20, channels: int = 3, classes: int = 10) -> nn.Se
     """
     if depth < 8 or depth % 6 != 2:
         raise ValueError(f"depth must be 6n + 2, such as 20, 32, 44, 56 or 110; got {depth}")
+    check_depth(depth)
     if min(channels, classes) < 1:
         raise ValueError(f"channels and classes must be 1 or more; got channels {channels}, classes {classes}")
     stem: OrderedDict[str, nn.Module] = OrderedDict()

@@ -9,6 +9,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import ConstantLR
 
 from stratoscope.models.classifier import Classifier
+from stratoscope.models.widths import check_depth
 
 STACKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)  # C2: channels of the convolutions before a pooling
 
@@ -31,6 +32,7 @@ def keskar_f1(depth: int = 5, width: int = 512, inputs: int = 28 * 28, classes: 
     if depth < 0 or min(width, inputs, classes) < 1:
         sizes = f"depth {depth}, width {width}, inputs {inputs}, classes {classes}"
         raise ValueError(f"depth must be 0 or more, the other sizes 1 or more; got {sizes}")
+    check_depth(depth)
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for layer in range(1, depth + 1):
         layers[f"fc{layer}"] = nn.Linear(inputs if layer == 1 else width, width)

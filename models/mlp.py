@@ -9,6 +9,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ExponentialLR
 
 from stratoscope.models.classifier import Classifier
+from stratoscope.models.widths import check_depth
 
 
 def mlp(depth: int = 1, width: int = 512, inputs: int = 3 * 28 * 28, classes: int = 10) -> nn.Sequential:
@@ -21,7 +22,8 @@ def mlp(depth: int = 1, width: int = 512, inputs: int = 3 * 28 * 28, classes: in
         classes: Number of classes.
 
     Returns:
-        The network, with 1,209,866 parameters at 1x512 and 1,735,178 at 3x512 (Zhang et al. 2017, table 1).
+        The network, with 1,209,866 parameters at 1x512 and 1,735,178 at 3x512 (Zhang et al. 2017, table 1). Its weights
+        are torch's defaults, as the paper does not say how they start (see `initialise` for others).
 
     Raises:
         ValueError: If a size is out of range.
@@ -29,6 +31,7 @@ def mlp(depth: int = 1, width: int = 512, inputs: int = 3 * 28 * 28, classes: in
     if depth < 0 or min(width, inputs, classes) < 1:
         sizes = f"depth {depth}, width {width}, inputs {inputs}, classes {classes}"
         raise ValueError(f"depth must be 0 or more, the other sizes 1 or more; got {sizes}")
+    check_depth(depth)
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for layer in range(1, depth + 1):
         layers[f"fc{layer}"] = nn.Linear(inputs if layer == 1 else width, width)
@@ -39,6 +42,8 @@ def mlp(depth: int = 1, width: int = 512, inputs: int = 3 * 28 * 28, classes: in
 
 class MLP(Classifier):
     """Multi-layer perceptron; the defaults are MLP 1x512 of Zhang et al. 2017.
+
+    Weights start from torch's defaults, which no paper chose: `initialisation` has others.
 
     Args:
         depth: Number of hidden layers, from 0.

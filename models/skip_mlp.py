@@ -9,6 +9,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ConstantLR
 
 from stratoscope.models.classifier import Classifier
+from stratoscope.models.widths import check_depth
 
 
 class SkipNetwork(nn.Module):
@@ -35,6 +36,7 @@ class SkipNetwork(nn.Module):
         if min(depth, width, inputs, classes) < 1:
             sizes = f"depth {depth}, width {width}, inputs {inputs}, classes {classes}"
             raise ValueError(f"all sizes must be 1 or more; got {sizes}")
+        check_depth(depth)
         if skip is not None and not 2 <= skip <= depth:
             raise ValueError(f"skip must be a layer from 2 to depth {depth}, or null for none; got {skip}")
         self.depth, self.skip = depth, skip

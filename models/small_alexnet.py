@@ -25,7 +25,8 @@ def small_alexnet(local_response_norm: bool = True, classes: int = 10, width_mul
         width_multiplier: Factor on the channels and units of all layers but the last.
 
     Returns:
-        The network for 3x28x28 images, with 1,387,786 parameters (Zhang et al. 2017, table 1). Layers are called
+        The network for 3x28x28 images, with 1,387,786 parameters (Zhang et al. 2017, table 1). Its weights are
+        torch's defaults, as the paper does not say how they start (see `initialise` for others). Layers are called
         `conv1, relu1, pool1, norm1, conv2, ..., norm2, flatten, fc1, relu3, fc2, relu4, logits`.
 
     Raises:
@@ -53,6 +54,8 @@ def small_alexnet(local_response_norm: bool = True, classes: int = 10, width_mul
 
 class SmallAlexNet(Classifier):
     """Small AlexNet of Zhang et al. 2017, for 3x28x28 images.
+
+    Weights start from torch's defaults, which no paper chose: `initialisation` has others.
 
     Args:
         local_response_norm: Whether each pooling layer is followed by local response normalisation.

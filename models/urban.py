@@ -15,6 +15,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
 from stratoscope.models.classifier import Classifier
+from stratoscope.models.widths import check_depth
 
 # table 1: c a convolution 5x5 with ReLU, mp a max-pool; by the number of convolutions
 STAGES: tuple[tuple[str, ...], ...] = (
@@ -68,6 +69,7 @@ def urban_convnet(
     for name, size in sizes.items():
         if size is not None and size < 1:
             raise ValueError(f"{name} must be 1 or more, got {size}")
+    check_depth(hidden_layers, 1)
     plan = _Plan(convolutions, hidden_layers, parameters, channels, classes)
     if filters is None:
         filters = _widest(lambda width: nn.Sequential(plan.front(width)[0]), parameters // 3) if convolutions else 0

@@ -11,6 +11,7 @@ from stratoscope.models.classifier import Classifier
 from stratoscope.models.initialisation import initialise
 from stratoscope.models.schedules import DividedAt
 from stratoscope.models.tapped import Tapped
+from stratoscope.models.widths import check_depth
 
 WIDTHS = (16, 32, 64)  # channels of the three stages at width 1; the stem has 16 at every width
 
@@ -76,6 +77,7 @@ def wide_resnet(
     """
     if depth < 10 or depth % 6 != 4:
         raise ValueError(f"depth must be 6n + 4, such as 16, 22, 28 or 40; got {depth}")
+    check_depth(depth)
     if min(width, channels, classes) < 1:
         sizes = f"width {width}, channels {channels}, classes {classes}"
         raise ValueError(f"width, channels and classes must be 1 or more; got {sizes}")

@@ -2,6 +2,22 @@
 
 from collections.abc import Sequence
 
+MOST_LAYERS = 10_000
+
+
+def check_depth(depth: int, least: int = 0) -> None:
+    """Refuse a number of layers that no network has.
+
+    Args:
+        depth: The number.
+        least: The smallest that is right.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+    if not least <= depth <= MOST_LAYERS:
+        raise ValueError(f"depth must be from {least} to {MOST_LAYERS:,} layers, got {depth}")
+
 
 def widened(widths: Sequence[int], multiplier: float) -> list[int]:
     """Channels or units times a factor, rounded, at least one.

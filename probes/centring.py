@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stratoscope.probes.standardisation import Standardisation
+from stratoscope.probes.standardisation import Standardisation, check_range
 
 ROWS = 4096  # rows turned into float64 at a time, at most
 ENTRIES = 2**22  # and entries (32 MB)
@@ -34,7 +34,7 @@ class Centred:
             name: What errors call them.
 
         Raises:
-            ValueError: If there are none, or they are not finite.
+            ValueError: If there are none, or they are not finite or out of range (see `check_range`).
         """
         if features.numel() == 0:
             raise ValueError(f"{name} are empty: shape {tuple(features.shape)}")
@@ -43,6 +43,7 @@ class Centred:
             if not bool(torch.isfinite(rows).all()):
                 raise ValueError(f"{name} contain NaN or infinity")
             total += rows.double().sum(0)
+        check_range(features, name)
         return cls(features, total / len(features))
 
     @property

@@ -20,6 +20,15 @@ The fitted probabilities give such a q once the bias is the best for W (a Newton
 left is moved onto the class counts; P(W, b) - D(q) then bounds the distance to the optimum, whatever the solver did. It
 is computed in float64. A fit ends when it is small enough, and says so when it is not.
 
+Far from the optimum that bound is 90 to 1,000 times the distance or more, as |.|^2 / (2 ridge) is huge at a q that is
+not nearly optimal. So a fit that ends unconverged gets the best bound on the way from the labels, which are such a q
+themselves with D = 0, to the fitted probabilities: with a_i = 1 - q_i[y_i], S_i = sum_j q_ij log q_ij over j != y_i and
+M = |1/n sum_i x_i (q_i - e_{y_i})'|^2 / (2 ridge), at e_y + t (q - e_y)
+
+    D(t) = -1/n sum_i [ t a_i log t + t S_i + (1 - t a_i) log(1 - t a_i) ] - t^2 M,    t in [0, 1],
+
+whose maximum is found from the a_i alone, without another look at the features.
+
 Axes: k problems, n rows, d features, e = d + 1 with the bias last, c classes. Logits are kept as (k, c, n): a softmax
 over an axis that is not the last is one vectorised pass, some twenty times faster than over ten neighbouring numbers.
 """
@@ -32,7 +41,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from stratoscope.probes.giving_up import go_on
 from stratoscope.probes.products import finite, moments, times
+from stratoscope.probes.standardisation import check_range
 
 HISTORY = 12  # pairs kept by L-BFGS
 SAMPLE = 8192  # rows the preconditioner is made from, or twice the features if these are more
@@ -40,7 +51,10 @@ WIDE = 4096  # features above which it is made from WIDE_SAMPLE rows, without a 
 WIDE_SAMPLE = 2048
 TRIALS = 10  # steps tried by one line search
 ROUNDS = 3  # one in float32 (unless the features are float64), the others in float64
+FINEST = 1e-13  # tolerance: some hundred times the rounding of objective and dual
+WEAKEST = 1e-12  # ridge: the certificate divides the rounding of a squared gradient by it
 NEWTON = 20  # Newton steps on the bias, at most
+GOLDEN, SECTIONS = (5**0.5 - 1) / 2, 60  # sections of the search for a tighter bound, each to this share of the last
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,8 @@ class LogisticFit:
         weight: W, in the coordinates of the features it was fitted on.
         bias: b, centred: it sums to zero.
         objective: P(W, b) in nats, computed in float64.
-        gap: Upper bound in nats on `objective` minus the optimum (duality gap).
+        gap: Upper bound in nats on `objective` minus the optimum (duality gap). Of a fit that did not converge the
+            distance itself may be many times smaller.
         gradient_norm: |grad P|, over W and b.
         iterations: L-BFGS iterations spent.
         converged: Whether `gap` is at most the tolerance asked for.
@@ -97,8 +112,11 @@ def fit_logistic(
         One fit per label set, in their order.
 
     Raises:
-        ValueError: If a ridge is not positive, a label is out of range, or the features are empty or not finite.
+        ValueError: If a ridge or the tolerance is too small, a label is out of range, or the features are empty, not
+            finite or out of range.
     """
+    if not tolerance >= FINEST:
+        raise ValueError(f"tolerance must be {FINEST:g} nats or more, got {tolerance:g}: float64 certifies no less")
     ridges = torch.as_tensor(ridge, dtype=torch.float64, device=features.device).expand(len(labels))
     _check(features, labels, classes, ridges)
     problem = _Problem(features, labels.long(), classes, ridges)
@@ -125,15 +143,18 @@ def fit_logistic(
         # What float32 cannot resolve (its gradient carries rounding of some 1e-7), float64 finishes.
         problem, theta, target = problem.double(), theta.double(), target / 2
     assert certificate is not None
+    gap = certificate.gap
+    if len(unsolved):
+        gap = gap.index_copy(0, unsolved, problem.part(unsolved).tighter_gap(certificate.theta[unsolved]))
     return [
         LogisticFit(
             weight=certificate.theta[k, :-1].to(problem.kept),
             bias=(certificate.theta[k, -1] - certificate.theta[k, -1].mean()).to(problem.kept),
             objective=float(certificate.objective[k]),
-            gap=float(certificate.gap[k]),
+            gap=float(gap[k]),
             gradient_norm=float(certificate.gradient_norm[k]),
             iterations=int(spent[k]),
-            converged=bool(certificate.gap[k] <= tolerance),
+            converged=bool(gap[k] <= tolerance),
         )
         for k in range(len(labels))
     ]
@@ -163,6 +184,7 @@ def _check(features: Tensor, labels: Tensor, classes: int, ridges: Tensor) -> No
         raise ValueError(f"labels must be in [0, {classes}), got {int(labels.min())} to {int(labels.max())}")
     if not finite(features):
         raise ValueError("features contain NaN or infinity")
+    check_range(features)
 
 
 @dataclass(frozen=True)
@@ -232,7 +254,39 @@ class _Problem:
 
     def certify(self, theta: Float[Tensor, "k e c"]) -> _Certificate:
         """Objective, duality gap and gradient norm in float64, at theta with its bias made the best for its weights."""
-        theta = theta.double()
+        theta, objective, q = self._feasible(theta.double())
+        entropy = torch.special.entr(q).sum(1).mean(1)
+        moments = self.moments(self.residual(q))
+        gap = objective - entropy + moments.square().sum((1, 2)) / (2 * self.ridge64)
+        # the bias is the best, so its part of the gradient is zero to rounding
+        gradient = moments + self.ridge64[:, None, None] * theta[:, :-1]
+        return _Certificate(theta, objective, gap, gradient.flatten(1).norm(dim=1))
+
+    def tighter_gap(self, theta: Float[Tensor, "k e c"]) -> Float[Tensor, " k"]:
+        """The duality gap at the best of the dual points between the labels and the fitted probabilities."""
+        _, objective, q = self._feasible(theta.double())
+        own = q.gather(1, self.y[:, None])[:, 0]
+        wrong = 1 - own
+        spread = torch.special.entr(q).sum(1) - torch.special.entr(own)  # -S_i
+        moments = self.moments(self.residual(q)).square().sum((1, 2)) / (2 * self.ridge64)
+        mean_wrong, mean_spread = wrong.mean(1), spread.mean(1)
+
+        def dual(t: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+            kept = torch.special.entr((1 - t[:, None] * wrong).clamp(min=0)).mean(1)
+            value: Tensor = torch.special.entr(t) * mean_wrong + t * mean_spread + kept - t.square() * moments
+            return value
+
+        low, high = torch.zeros_like(moments), torch.ones_like(moments)
+        for _ in range(SECTIONS):  # D is concave in t: any t gives a bound, this one nearly the best
+            a, b = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+            rises = dual(a) < dual(b)
+            low, high = torch.where(rises, a, low), torch.where(rises, high, b)
+        best: Tensor = torch.stack([dual(t) for t in (low, high, torch.ones_like(low))]).amax(0)
+        gap: Tensor = objective - best
+        return gap
+
+    def _feasible(self, theta: Float[Tensor, "k e c"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Theta with the best bias for its weights, P there, and a dual point from its probabilities, (k, c, n)."""
         weight, bias = theta[:, :-1], theta[:, -1]
         logits = self.product(torch.cat([weight, torch.zeros_like(bias)[:, None]], dim=1))
         bias = self._best_bias(logits, bias)
@@ -240,13 +294,7 @@ class _Problem:
         cross_entropy = -log_p.gather(1, self.y[:, None])[:, 0].mean(1)
         penalty = self.ridge64 / 2 * weight.square().sum((1, 2))
         q = _onto_counts(log_p.exp_(), self.counts)
-        entropy = torch.special.entr(q).sum(1).mean(1)
-        moments = self.moments(self.residual(q))
-        gap = cross_entropy + penalty - entropy + moments.square().sum((1, 2)) / (2 * self.ridge64)
-        # the bias is the best, so its part of the gradient is zero to rounding
-        gradient = moments + self.ridge64[:, None, None] * weight
-        theta = torch.cat([weight, bias[:, None]], dim=1)
-        return _Certificate(theta, cross_entropy + penalty, gap, gradient.flatten(1).norm(dim=1))
+        return torch.cat([weight, bias[:, None]], dim=1), cross_entropy + penalty, q
 
     def _best_bias(self, logits: Float[Tensor, "k c n"], bias: Float[Tensor, "k c"]) -> Float[Tensor, "k c"]:
         """The bias that fits best with the weights as they are, by Newton's method: column sums become class counts."""
@@ -291,6 +339,7 @@ def _lbfgs(
     precondition.factorise(curvature, problem.ridge)
     history: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(max_iterations):
+        go_on()
         open_ones = gradient.flatten(1).norm(dim=1) > target
         if not bool(open_ones.all()):
             found[places] = theta

@@ -13,6 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from stratoscope.probes.giving_up import go_on
+from stratoscope.probes.standardisation import check_range
+
 SPARE = 16  # candidates beyond k
 ROWS = 1024  # rows of either set at a time, at most
 ENTRIES = 2**22  # and entries of float64 (32 MB)
@@ -58,6 +61,8 @@ def neighbour_accuracy(
             raise ValueError(f"there are no {name} features: shape {tuple(features.shape)}")
         if not all(bool(torch.isfinite(rows).all()) for _, rows in _blocks(features)):
             raise ValueError(f"{name} features contain NaN or infinity")
+        if not cosine:
+            check_range(features, f"{name} features")
         if int(labels.min()) < 0 or int(labels.max()) >= classes:
             raise ValueError(f"{name} labels must be in [0, {classes}), got {int(labels.min())} to {int(labels.max())}")
     if not 1 <= k <= len(train):
@@ -66,6 +71,7 @@ def neighbour_accuracy(
     correct = torch.zeros((), dtype=torch.long, device=test.device)
     size = max(1, ENTRIES // (candidates.shape[1] * train.shape[1] + classes))
     for near, rows, labels in zip(candidates.split(size), test.split(size), test_labels.split(size), strict=True):
+        go_on()
         votes = train_labels.long()[_nearest(train, near, rows, k, cosine)]
         tally = votes.new_zeros(len(votes), classes).scatter_add_(1, votes, torch.ones_like(votes))
         # argmax gives the first, so nearest, of the voters for a class with the most votes
@@ -100,6 +106,7 @@ def _candidates(train: Tensor, test: Tensor, count: int, cosine: bool) -> Int[Te
     # A key is the bits of a distance, which as a number above 0 sorts like them, and then the row: ties go by row.
     keys = torch.full((len(test), count), LAST, device=test.device)
     for place, rows in _blocks(train):
+        go_on()
         b = (_points(rows, cosine) - centre) / scale
         index = torch.arange(len(train), device=train.device)[place]
         for where, others in _blocks(test):

@@ -37,6 +37,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from stratoscope.probes.standardisation import check_range
+
 ENTRIES = 2**22  # of the features turned into float64 at a time (32 MiB)
 EPS = torch.finfo(torch.float64).eps
 
@@ -139,6 +141,7 @@ def _check(features: Tensor, labels: Tensor, classes: int, ridges: Sequence[floa
         raise ValueError(f"labels must be in [0, {classes}), got {int(labels.min())} to {int(labels.max())}")
     if not all(bool(torch.isfinite(rows).all()) for rows in features.split(_block(features.shape[1]))):
         raise ValueError("features contain NaN or infinity")
+    check_range(features)
 
 
 def _block(length: int) -> int:

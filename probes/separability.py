@@ -110,7 +110,11 @@ def separability(
             found[group] = failed([(kind, one) for kind in group for one in ridges], scored_on, unfit[group]), None
             continue
         if in_place and group in whole and not standardised:
-            train, standardised = Standardisation.fit(fitted_on.features), True
+            try:
+                train, standardised = Standardisation.fit(fitted_on.features), True
+            except ValueError as error:
+                found[group] = failed([(kind, one) for kind in group for one in ridges], scored_on, str(error)), None
+                continue
             for features in {id(data.features): data.features for data in sets}.values():
                 train(features, in_place=True)
         place = groups.index(group) * len(ridges)
@@ -167,7 +171,10 @@ def _fit_and_score(
     """
     problems = [(kind, strength) for kind in kinds for strength in ridges]
     own = _having(fitted_on, kinds)
-    train = None if standardised else Standardisation.fit(own.features)
+    try:
+        train = None if standardised else Standardisation.fit(own.features)
+    except ValueError as error:
+        return failed(problems, scored_on, str(error)), None
 
     def standard(data: LabelledFeatures, part: LabelledFeatures) -> LabelledFeatures:
         copied = part.features is not data.features
@@ -238,6 +245,8 @@ def failed(problems: Iterable[tuple[str, float]], splits: Iterable[str], reason:
 
 def _score(kind: str, split: str, features: Tensor, labels: Tensor, fit: LogisticFit, ridge: float) -> Separability:
     logits = fit.logits(features)
+    if not finite(logits):
+        return Separability(kind, split, ridge=ridge, failed="the logits are not finite: features are out of range")
     count, correct = len(labels), int((logits.argmax(1) == labels).sum())
     low, high = wilson(correct, count)
     return Separability(

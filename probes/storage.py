@@ -84,7 +84,7 @@ class Budget:
         work = max(working_memory(fitted, width, self.problems, self.classes) for width in features.values())
         if work > self.bytes:
             least = work / GIB
-            raise ValueError(f"a memory of {self.bytes / GIB:g} GiB is too little: fitting alone takes {least:.2f} GiB")
+            raise ValueError(f"a memory of {self.bytes / GIB:g} GiB is too little: fitting alone takes {least:.2g} GiB")
         held, gathered, in_files = 0, 0, set()
         for layer, width in features.items():
             share = -(-samples // self.ranks) * width * itemsize

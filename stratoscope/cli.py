@@ -9,10 +9,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.pytorch import Trainer
@@ -20,17 +22,21 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgre
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.plugins.environments import ClusterEnvironment
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import CombinedLoader, rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import stratoscope
+from stratoscope.arguments import COMMANDS as TRAINERS
 from stratoscope.arguments import (
     check_keys,
     check_numbers,
+    seed_corruptions,
     with_checkpoint_config,
     with_configs_first,
     with_configs_found,
+    without_anchors,
 )
 from stratoscope.callbacks import (
     ExactResume,
@@ -44,7 +50,8 @@ from stratoscope.callbacks import (
 from stratoscope.callbacks.finite_loss import NotFinite
 from stratoscope.callbacks.linear_probes import finished_epochs
 from stratoscope.catalogue import catalogue
-from stratoscope.checkpoint import CONFIG, LastCheckpoint, WholeFiles, check_weights, load_checkpoint, newest_good
+from stratoscope.checkpoint import CONFIG, CUT, LastCheckpoint, WholeFiles, check_weights, load_checkpoint, newest_good
+from stratoscope.checkpoint_contents import check_callbacks, check_parts, check_restorable
 from stratoscope.completion import PrintCompletion
 from stratoscope.datamodules import Batch, ImageDataModule
 from stratoscope.datamodules.augmentation import draws
@@ -52,10 +59,23 @@ from stratoscope.doctor import doctor
 from stratoscope.end_together import EndTogether
 from stratoscope.experiments.reproduce import reproduce
 from stratoscope.finished_epochs import FinishedEpochs
+from stratoscope.going_on import check_longer, sorted_out
 from stratoscope.interruption import Interrupted, StopOnSignal, requeue
+from stratoscope.masking import masked, masked_words, without_masks
 from stratoscope.metrics_file import MetricsFile
 from stratoscope.models import Classifier
+from stratoscope.printable import one_printable_line, printable
 from stratoscope.probes import UnreadableBatch, frozen
+from stratoscope.processes import (
+    OneProcess,
+    asks_for_one,
+    check_launcher,
+    check_number,
+    name_from_first,
+    named_for_others,
+    ranks_left,
+    set_rank,
+)
 from stratoscope.quiet import quieten
 from stratoscope.refusal import Refused, one_line
 from stratoscope.report import report
@@ -63,6 +83,7 @@ from stratoscope.results_commands import COMMANDS, look
 from stratoscope.run_directory import RunDirectory, different
 from stratoscope.short_config import short_config
 from stratoscope.trainer_check import check_monitors, check_names, check_schedule, check_stepping, check_trainer
+from stratoscope.trust import check_run
 from stratoscope.wandb_mirror import WandbMirror
 from stratoscope.wandb_setup import begin_wandb, prepare_wandb, tags_of, wandb_finished
 from stratoscope.wandb_workspace import save_workspace
@@ -73,6 +94,7 @@ RECORDED = ("seed_everything", "threads", "trainer", "model", "data")  # what ma
 
 # no room, no permission, or something else in the place of a file or folder
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_PLACE = {errno.ENAMETOOLONG, errno.ELOOP}  # whatever is to be read there
 NOT_WRITABLE = {*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -81,6 +103,12 @@ class Parser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def _load_config_parser_mode(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        """Load a config, without its keys that are there for anchors only."""
+        with suppress(yaml.YAMLError):  # the loader will say it
+            content = without_anchors(content)
+        return super()._load_config_parser_mode(content, *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Refuse the input.
@@ -96,15 +124,24 @@ class Command(LightningCLI):
 
     directory: RunDirectory
     data_hashes: dict[str, str] | None = None
+    sizes: dict[str, int] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Command":
         """Itself: what it has built knows it, and is copied by those who average weights."""
         return self
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """The commands, and the arguments of the trainer's methods that are not options."""
-        return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._words = list(kwargs["args"])
+        super().__init__(*args, **kwargs)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The commands, and the arguments of the trainer's methods that are not options; of one that is asked for, it.
+
+        The parser of a command takes longer to make than to use.
+        """
+        every = {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+        asked = self._words[0] if self._words else ""
+        return {asked: every[asked]} if asked in every else every
 
     def setup_parser(
         self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
@@ -144,18 +181,29 @@ class Command(LightningCLI):
             # in the environment for processes to be started, and so that Lightning keeps it
             os.environ["OMP_NUM_THREADS"] = str(config.threads)
             torch.set_num_threads(config.threads)
-        self._dump_config()
-        self.record = {key: self.config_dump[key] for key in RECORDED if key in self.config_dump}
-        self.asked = {"command": self.subcommand, "ckpt_path": config.ckpt_path}
         words = [str(self.subcommand), *(_short(config.get(key)) for key in ("model", "data"))]
-        name = config.run if _first() else os.environ.get("STRATOSCOPE_RUN", config.run)
+        self.alone = asks_for_one(config.trainer)
+        name = config.run
+        if self.alone:
+            set_rank(0)
+        else:
+            check_launcher()
+            name = name_from_first() or name
         self.directory = RunDirectory(config.runs, name, words)
-        os.environ["STRATOSCOPE_RUN"] = self.directory.path.name  # the processes this one starts share its run
-        if changes := self.directory.differences(self.record, self.asked):
+        self.notes = seed_corruptions(config, self.directory.config)
+        self._dump_config()
+        self.record = masked({key: self.config_dump[key] for key in RECORDED if key in self.config_dump})
+        self.asked = {"command": self.subcommand, "ckpt_path": config.ckpt_path}
+        changes = self.directory.differences(self.record, self.asked)
+        other, self.longer, _ = sorted_out(changes, self.directory.config, self.record)
+        if other or (self.longer and self.subcommand != "fit"):
+            changes = [*other, *self.longer]
             raise Refused(f"run {name} has another config: {'; '.join(changes)}; give this one another --run")
+        self.directory.longer = bool(self.longer)
         if self.directory.begun and not self.directory.finished:
             check_stepping(self.directory.config)
-        self.notes: list[str] = []
+        if self.alone and (left := ranks_left()):
+            self.notes.append(f"{left} in the environment means nothing here: this run has one process")
         if self.subcommand == "fit":
             self._find_checkpoint(config)
         self.notes += prepare_wandb(_as_list(config.trainer.logger), self.directory, tags_of(config))
@@ -169,7 +217,12 @@ class Command(LightningCLI):
         last, reasons = newest_good(self.directory.path / "checkpoints") if self.directory.begun else (None, [])
         if reasons and not last:
             raise Refused(f"run {self.directory.path.name} has no checkpoint that could be used: {'; '.join(reasons)}")
-        self.notes = [*reasons, f"going on from {last}"] if reasons else []
+        self.notes += [*reasons, f"going on from {last}"] if reasons else []
+        if self.longer:
+            saved = load_checkpoint(str(last)) if last else {}
+            saved |= saved.get(CUT, {})  # the last epoch, if a bound has cut it, will be gone on with
+            check_longer(self.directory.path.name, self.directory.config, self.record, saved)
+            self.notes.append(f"trains longer: {'; '.join(self.longer)}")
         if last:
             config.ckpt_path = str(last)
         elif config.ckpt_path:
@@ -180,6 +233,9 @@ class Command(LightningCLI):
             self.notes += [f"other than when it was saved: {line}" for line in different(stored or {}, self.record)]
             if epochs is not None and 0 < epochs <= done:
                 raise Refused(f"--trainer.max_epochs is {epochs}, but the checkpoint has {done} epochs behind it")
+            steps = int(checkpoint.get("global_step", 0))
+            self.directory.note = {"begun_from": {"checkpoint": str(config.ckpt_path), "epochs": done, "steps": steps}}
+            self.notes.append(f"begins behind epoch {done} of {config.ckpt_path}, whose tables have what was before")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the run directory."""
@@ -203,7 +259,9 @@ class Command(LightningCLI):
             callbacks.append(TQDMProgressBar())  # beside Rich's there can be no second bar, for the probes
         plugins = _as_list(config.plugins)
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            plugins.append(WholeFiles())
+            plugins.append(WholeFiles(self.record["trainer"] if fits else None))
+        if self.alone and not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+            plugins.append(OneProcess())
         own: dict[str, Any] = {
             "plugins": plugins,
             "logger": [
@@ -219,7 +277,9 @@ class Command(LightningCLI):
             "enable_checkpointing": config.enable_checkpointing is not False
             and any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         }
-        return super().instantiate_trainer(**own, **kwargs)
+        trainer = super().instantiate_trainer(**own, **kwargs)
+        set_rank(trainer.global_rank)
+        return trainer
 
     def check(self) -> None:
         """Look for everything that would stop the run, without writing anything.
@@ -228,9 +288,13 @@ class Command(LightningCLI):
             Refused: If there are no data, or checkpoint and network do not fit.
             ValueError: If data are damaged, or a tap does not exist.
         """
+        check_number(self.trainer)
         check_trainer(self.trainer)
+        if self.subcommand == "fit" and self.trainer.checkpoint_callbacks and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            check_parts(self.model, self.datamodule, self.trainer.callbacks)  # type: ignore[attr-defined]
         if checkpoint := self._get(self.config, "ckpt_path"):
             check_weights(checkpoint, self.model)
+            self._check_going_on(checkpoint)
         if self.datamodule is None and not is_overridden("train_dataloader", self.model):
             raise Refused("--data is missing: give a data set, such as --data Digits, or a --config that names one")
         if not isinstance(self.datamodule, ImageDataModule):
@@ -240,6 +304,7 @@ class Command(LightningCLI):
             self.datamodule.prepare_data()
         self.datamodule.setup()
         self.data_hashes = self.datamodule.content_hashes()
+        self.sizes = {name: len(data) for name, data in self.datamodule.sets.items()}
         self.directory.check_data(self.data_hashes)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if (
@@ -256,12 +321,43 @@ class Command(LightningCLI):
             if isinstance(callback, LinearProbes | OnlineProbes):
                 layers[callback] = [tap.name for tap in callback.choose_taps(self.model, batch)]
             if isinstance(callback, LinearProbes):
-                callback.choice.size(len(self.datamodule.sets["train"]))
+                self._check_probes(callback, batch)
                 last = self.trainer.max_epochs
                 if self.subcommand == "fit" and last and last > 0 and not any(map(callback.due, range(last + 1))):
                     raise Refused(f"--trainer.callbacks.epochs: none of {callback.epochs} comes in {last} epochs")
         if self.subcommand == "fit":
             check_monitors(self.trainer, self.model, self.datamodule, layers)
+
+    def _check_probes(self, probes: LinearProbes, batch: Batch) -> None:
+        """See whether there are samples and memory enough.
+
+        Raises:
+            ValueError: If not.
+        """
+        sets = self.datamodule.sets
+        train = sets["train"].data
+        fitted = probes.choice.size(len(train.index))
+        if fitted < self.datamodule.classes:
+            self.notes.append(f"LinearProbes fits {fitted} samples, fewer than there are classes")
+        kinds = 1 + bool((train.given_label != train.true_label).any())
+        every = sum(map(len, sets.values()))
+        probes.check_memory(self.model, batch, (fitted, every), (kinds, self.datamodule.classes))
+
+    def _check_going_on(self, path: str) -> None:
+        """Try what a command needs of a checkpoint, beside the weights.
+
+        Raises:
+            Refused: If it does not fit.
+        """
+        reader = self.trainer.strategy.checkpoint_io
+        checkpoint = reader.load_checkpoint(path) if isinstance(reader, WholeFiles) else load_checkpoint(path)
+        try:
+            check_callbacks(checkpoint, self.trainer)
+            if self.subcommand == "fit":
+                optimizers = self.model.configure_optimizers() if isinstance(self.model, Classifier) else None
+                check_restorable(checkpoint, self.trainer, optimizers)
+        except ValueError as error:
+            raise Refused(f"--ckpt_path: {path} cannot be gone on from: {error}") from error
 
     def _try_data(self) -> Batch:
         """Read and augment two training images, make all loaders, and return two test samples.
@@ -296,6 +392,14 @@ class Command(LightningCLI):
         Raises:
             Refused: If there is a share of their batches asked for that is less than one.
         """
+        every = self.trainer.val_check_interval
+        if self.subcommand == "fit" and isinstance(every, int) and self.trainer.check_val_every_n_epoch is not None:
+            batches = self._batches()
+            if every > batches and self.trainer.limit_val_batches:
+                raise Refused(
+                    f"--trainer.val_check_interval {every} is more than the {batches} batches of an epoch; to count "
+                    "over epochs give --trainer.check_val_every_n_epoch null"
+                )
         parts = {"fit": ("train", "val"), "validate": ("val",)}.get(str(self.subcommand), (str(self.subcommand),))
         for part in parts:
             loaders = CombinedLoader(getattr(self.datamodule, f"{part}_dataloader")()).flattened
@@ -339,12 +443,14 @@ class Command(LightningCLI):
         subcommand = str(self.subcommand)
         if _first():
             going_on = self.directory.begun
-            self.directory.claim(self.record, self.asked, self.data_hashes)
+            words = masked_words(sys.argv, self.config_dump)
+            self.directory.claim(self.record, self.asked, self.data_hashes, self.sizes, words)
             self._announce(going_on)
         try:
             for note in begin_wandb(self.trainer.loggers, self.directory) if _first() else []:
                 _say(note)
-            super()._run_subcommand(subcommand)
+            with named_for_others(self.directory.path.name):
+                super()._run_subcommand(subcommand)
         except Interrupted as interruption:
             self._interrupted(interruption)
         except BaseException:
@@ -366,9 +472,9 @@ class Command(LightningCLI):
             SystemExit: Always.
         """
         if _first():
-            self.directory.end("interrupted")
+            self.directory.end("interrupted" if interruption.number else "stopped")
             again = requeue() if interruption.number == signal.SIGUSR1 else ""
-            print(f"stratoscope: {interruption}{f'; {again}' if again else ''}", file=sys.stderr)
+            print(f"stratoscope: {one_printable_line(interruption)}{f'; {again}' if again else ''}", file=sys.stderr)
         # a process that ends with another code than 0 makes Lightning kill the first one, which may be busy still
         raise SystemExit(interruption.code if _first() else 0)
 
@@ -398,20 +504,25 @@ class Command(LightningCLI):
             _say(note)
 
 
-def build(args: Sequence[str]) -> Command:
+def build(args: Sequence[str], trusted: bool = False, complete: bool = False) -> Command:
     """Parse the command line, build all objects and check them; nothing is written.
 
     Args:
         args: The words after `stratoscope`.
+        trusted: Whether the whole config of a checkpoint is taken, see `stratoscope.trust`.
+        complete: Whether the config is whole without that of a checkpoint.
 
     Raises:
         Refused: If the input cannot be run.
         SystemExit: After --help, --version and the like.
     """
-    found = with_configs_found(list(args))
-    check_keys(found)
-    words = with_checkpoint_config(with_configs_first(found))
+    found, notes = list(args), list[str]()
     try:
+        found = with_configs_found(found)
+        check_keys(found)
+        words = with_configs_first(found)
+        if not complete:
+            words, notes = with_checkpoint_config(words, trusted)
         command = Command(
             trainer_defaults={"max_epochs": 70, "num_sanity_val_steps": 0, "enable_model_summary": False},
             seed_everything_default=0,
@@ -419,7 +530,8 @@ def build(args: Sequence[str]) -> Command:
             parser_kwargs={
                 "description": "Train on true or corrupted data; know at every epoch what every layer knows. "
                 "`stratoscope list` names all networks, data sets and corruptions; "
-                "`ls`, `show` and `best` look at runs, `resume` goes on with one, `doctor` examines this machine.",
+                "`ls`, `show` and `best` look at runs, `resume` goes on with one, `doctor` examines this machine. "
+                "`--trust` takes the whole config of a checkpoint or run directory, classes of any package too.",
                 "prog": "stratoscope",
                 "version": stratoscope.__version__,
             },
@@ -429,6 +541,7 @@ def build(args: Sequence[str]) -> Command:
         )
         if command.directory.finished:
             return command
+        command.notes += notes
         command.check()
     except Refused:
         raise
@@ -451,8 +564,9 @@ def main(args: Sequence[str] | None = None) -> None:
         OSError: The second with --debug.
     """
     words = list(sys.argv[1:] if args is None else args)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    debug, trusted = "--debug" in words, "--trust" in words
+    words = [word for word in words if word not in {"--debug", "--trust"}]
+    complete = words[:1] == ["resume"]
     quieten()
     if words == ["list"]:
         print(catalogue())
@@ -475,10 +589,10 @@ def main(args: Sequence[str] | None = None) -> None:
         if words[:1] == ["reproduce"]:
             raise SystemExit(reproduce(words[1:]))
         if words[:1] == ["resume"]:
-            words = resumed(words[1:])
+            words = resumed(words[1:], trusted)
         if words[:1] == ["list"]:
             raise Refused(f"list takes no further words, got {' '.join(words[1:])}")
-        command = build(words)
+        command = build(words, trusted, complete)
         if command.directory.finished:
             _say(f"run {command.directory.path} is already finished; to run it again give another --run")
             return
@@ -486,29 +600,33 @@ def main(args: Sequence[str] | None = None) -> None:
     except (Refused, UnreadableBatch) as refusal:  # other people's batches are seen when the loaders are made
         if debug:
             raise
-        print(f"stratoscope: {refusal}", file=sys.stderr)
+        print(f"stratoscope: {one_printable_line(refusal)}", file=sys.stderr)
         raise SystemExit(2) from None
     except NotFinite as error:
-        print(f"stratoscope: {error}", file=sys.stderr)
+        print(f"stratoscope: {one_printable_line(error)}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
-        if debug or error.errno not in NOT_WRITABLE:
+        if debug or error.errno not in {*NOT_WRITABLE, *NO_PLACE}:
             raise
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({printable(error.filename)[:200]})" if error.filename else ""
+        if error.errno in NO_PLACE:
+            print(f"stratoscope: no such place{where}: {error.strerror}", file=sys.stderr)
+            raise SystemExit(2) from None
         print(
             f"stratoscope: cannot write{where}: {error.strerror}; what was saved before is as it was", file=sys.stderr
         )
         raise SystemExit(os.EX_IOERR) from None
 
 
-def resumed(words: Sequence[str]) -> list[str]:
+def resumed(words: Sequence[str], trusted: bool = False) -> list[str]:
     """The command line that goes on with a run.
 
     Args:
         words: Its directory.
+        trusted: Whether its config may do whatever a config can, see `stratoscope.trust`.
 
     Raises:
-        Refused: If that is no run.
+        Refused: If that is no run, or none to be gone on with without trust.
     """
     if len(words) != 1 or words[0].startswith("-"):
         raise Refused(f"resume takes the directory of a run, such as runs/NAME; got {' '.join(words) or 'nothing'}")
@@ -516,9 +634,16 @@ def resumed(words: Sequence[str]) -> list[str]:
     directory = RunDirectory(str(path.parent), path.name)
     if not directory.begun:
         raise Refused(f"resume: there is no run {path}")
-    asked = directory.record.get("asked", {})
+    asked = directory.record.get("asked") or {}
+    if asked.get("command", "fit") not in TRAINERS:
+        raise Refused(f"resume: {path} is damaged: its command is {asked['command']}, not one of {', '.join(TRAINERS)}")
+    if not trusted:
+        check_run(directory.config, path)
     checkpoint = ["--ckpt_path", asked["ckpt_path"]] if asked.get("ckpt_path") else []
-    config = ["--config", str(directory.config_file), "--runs", str(path.parent), "--run", path.name]
+    given = without_masks(directory.config)
+    whole = given == directory.config  # or a key that was given has to come from elsewhere, such as the environment
+    file = str(directory.config_file) if whole else yaml.safe_dump(given, sort_keys=False)
+    config = ["--config", file, "--runs", str(path.parent), "--run", path.name]
     return [str(asked.get("command", "fit")), *config, *checkpoint]
 
 
@@ -537,4 +662,4 @@ def _first() -> bool:
 
 @rank_zero_only
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(printable(line), flush=True)

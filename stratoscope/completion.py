@@ -17,7 +17,7 @@ from stratoscope.refusal import parameters, subclasses
 from stratoscope.results_commands import COMMANDS, METRICS
 from stratoscope.results_commands import parser as look_parser
 
-FLAGS = ("--print_config", "--debug")
+FLAGS = ("--print_config", "--debug", "--trust")
 FILES = ("--config", "--ckpt_path")
 FOLDERS = ("--runs", "--data.root")
 LISTS = {

@@ -1,10 +1,12 @@
-"""What this package needs and what of it is missing, also in a clone that was never installed."""
+"""What this package needs before it can be imported, and what of it is missing, also in a clone never installed."""
 
+import os
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # variables in which Lightning looks for a rank
 OPTIONAL = {"wandb"}  # imported by runs that log to it, and by nothing else
 
 
@@ -21,6 +23,11 @@ def missing() -> list[str]:
     """Packages that every run needs and that are not installed."""
     names = [re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0] for line in requirements()]
     return [name for name in names if name not in OPTIONAL and not _installed(name)]
+
+
+def unreadable_rank() -> str | None:
+    """The first variable, with its value, that should be a rank and is no number: Lightning could not be imported."""
+    return next((f"{name}={os.environ[name]}" for name in RANKS if not os.environ.get(name, "0").isdecimal()), None)
 
 
 def _installed(name: str) -> bool:

@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.distributed.distributed_c10d import Store, _get_default_store
 
 from stratoscope.interruption import Interrupted
+from stratoscope.printable import printable
 
 LOOK = 0.5  # seconds between looks into the store
 ROLL = 3.0  # seconds within which others answer
@@ -47,7 +48,7 @@ class EndTogether(Callback):
         cause = f"{type(exception).__name__}: {' '.join(str(exception).split())[:300]}"
         try:
             if cause := _told(self._store, cause, of_connection=_of_connection(exception)):
-                print(f"stratoscope: {cause}; all processes end", file=sys.stderr, flush=True)
+                print(f"stratoscope: {printable(cause)}; all processes end", file=sys.stderr, flush=True)
         except RuntimeError:  # the first process keeps the store
             print("stratoscope: rank 0 has died; all processes end", file=sys.stderr, flush=True)
 

@@ -1,7 +1,10 @@
 """Less on the user's screen: what Lightning and its dependencies say of themselves and of each other."""
 
 import logging
+import re
 import warnings
+
+from stratoscope.printable import printable
 
 # Lightning's advertisements and announcements that the first line of a run says better
 NOISE = (
@@ -23,7 +26,7 @@ def quieten() -> None:
         "lightning.fabric.utilities.seed",
         "lightning.fabric.utilities.rank_zero",
     ):
-        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(NOISE))
+        logging.getLogger(name).addFilter(_said)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # the data are in memory
     warnings.filterwarnings(
         "ignore", message=".*smaller than the logging interval.*"
@@ -37,3 +40,9 @@ def quieten() -> None:
     # a command that starts its processes itself, on a machine that belongs to a cluster
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+
+
+def _said(record: logging.LogRecord) -> bool:
+    """Whether to say a line; what in it would steer the terminal, such as a layer's name, is written out."""
+    record.msg, record.args = printable(record.getMessage()), None
+    return not re.sub(r"^\[rank: \d+\] ", "", record.msg).startswith(NOISE)  # Lightning puts a rank before some

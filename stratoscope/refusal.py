@@ -39,6 +39,34 @@ OPTIONS: dict[str, type] = {
     "--trainer.logger": Logger,
 }
 TYPES = {"NoneType": "null", "bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
+# what other programs call our options
+ALIASES = {
+    "--model.optimizer.lr": "lr learning_rate base_lr initial_lr",
+    "--model.optimizer.momentum": "momentum",
+    "--model.optimizer.weight_decay": "weight_decay wd l2",
+    "--model.optimizer": "optimizer optim opt",
+    "--model.scheduler": "scheduler lr_scheduler schedule",
+    "--model": "arch architecture network net model_name",
+    "--data": "dataset data_set dataset_name",
+    "--data.root": "data_dir data_root data_path dataset_path datadir root",
+    "--data.batch_size": "batch_size batch bs bsz train_batch_size per_device_train_batch_size",
+    "--trainer.max_epochs": "epochs epoch max_epochs n_epochs num_epochs num_train_epochs nepochs",
+    "--trainer.max_steps": "steps max_steps num_steps iterations",
+    "--trainer.devices": "gpus gpu num_gpus n_gpus ngpu devices device_count num_devices nproc_per_node",
+    "--trainer.accelerator": "accelerator device cuda cpu",
+    "--trainer.num_nodes": "nodes nnodes num_nodes",
+    "--trainer.precision": "precision fp16 bf16 amp half",
+    "--trainer.logger WandbLogger": "wandb use_wandb",
+    "--seed_everything": "seed random_seed manual_seed",
+    "--ckpt_path": "ckpt checkpoint checkpoint_path resume_from resume_from_checkpoint load",
+    "--run": "name run_name exp_name experiment experiment_name run_id",
+    "--runs": "output output_dir out out_dir save_dir log_dir logdir work_dir default_root_dir",
+    "--threads": "num_threads n_threads cpu_threads",
+    "--debug": "verbose traceback",
+    "the command stratoscope resume runs/NAME": "resume",
+}
+STARTS = "options start with --"
+WRITTEN = "a class is written {class_path: NAME, init_args: {...}}, on the command line in single quotes"
 # commands that are not Lightning's
 OTHERS = ["reproduce", "report", "resume", "ls", "show", "best", "list", "doctor", "workspace"]
 # lines of jsonargparse's tree that say nothing about the input
@@ -105,20 +133,58 @@ def _command_missing(found: re.Match[str], words: list[str]) -> str:
 
 
 def _unknown_option(found: re.Match[str], words: list[str]) -> str:
-    where = _where(found[1].split("=")[0], words)
-    if where in words[1:] and not where.startswith("-"):
-        return f"{where} is no option; options start with --"
+    word, _, value = found[1].partition("=")
+    if not word.startswith("-") and found[1] in words[1:]:
+        meant = f"--{word}" if f"--{word}" in _all_options(words) else _known_as(word, words)
+        return f"{word} is no option; {f'did you mean {meant} {value}'.rstrip() + '?' if meant else STARTS}"
+    where = _where(word, words)
+    if word.startswith("class_path") or word.split(".")[0] in {child.__name__ for child in subclasses(BASES)}:
+        return f"no option {word}: {WRITTEN}"
     prefix, _, name = where.rpartition(".")
     dotted = f"{prefix}." if prefix else ""
-    given = _class_given(prefix, words)
+    given, known_as = _class_given(prefix, words), _known_as(where, words)
+    hint = f"; did you mean {known_as}?" if known_as else ""
     if given:
-        close = nearest(name, parameters(given), dotted)
+        elsewhere = prefix.partition(".")[0] != known_as.partition(".")[0]  # of another part, which this one is not
+        close = nearest(name, parameters(given), dotted) or (hint if known_as and not elsewhere else "")
         return f"no option {where}" + (close or f"; {given.__name__} takes {', '.join(parameters(given))}")
     if where.startswith("--"):
-        return f"no option {where}{nearest(where, _options())}"
+        hint = hint or _not_taken(name, words)
+        return f"no option {where}{hint or nearest(where, _all_options(words))}"
     in_classes = {name for child in _named(words) for name in parameters(child)}
     in_yaml = [option.removeprefix("--") for option in _options()]
-    return f"no option {where}{nearest(where, in_yaml) or nearest(name, in_classes, dotted)}"
+    hint = hint.replace(" --", " ")
+    return f"no option {where}{hint or nearest(where, in_yaml) or nearest(name, in_classes, dotted)}"
+
+
+def _known_as(where: str, words: list[str]) -> str:
+    """Our name of what others call so, or the option whose last part it is; nothing if there is none."""
+    name = where.rpartition(".")[2].lstrip("-").replace("-", "_")
+    for option, names in ALIASES.items():
+        part = option.removeprefix("--").split(".")
+        inside = _class_given(f"--{part[0]}", words) if len(part) > 1 else None
+        if name in names.split() and (inside is None or part[1] in parameters(inside)):
+            return option
+    return next((one for one in _all_options(words) if one.rpartition(".")[2] == name and one != where), "")
+
+
+def _not_taken(name: str, words: list[str]) -> str:
+    """That the class which is given has no such argument, if others have it by the name that other programs use."""
+    for option, names in ALIASES.items():
+        part = option.removeprefix("--").split(".")
+        inside = _class_given(f"--{part[0]}", words) if len(part) > 1 else None
+        if inside and name.lstrip("-").replace("-", "_") in names.split():
+            return f"; {inside.__name__} takes no {part[1]}"
+    return ""
+
+
+def _all_options(words: list[str]) -> list[str]:
+    """Our options and the trainer's, and those of the network, data and callbacks that are named."""
+    inside = []
+    for option, base in OPTIONS.items():
+        child = _class_given(option, words)
+        inside += [f"{option}.{name}" for name in parameters(child)] if child and issubclass(child, base) else []
+    return [*_options(), *inside]
 
 
 def _missing(found: re.Match[str], words: list[str]) -> str:
@@ -135,10 +201,28 @@ def _missing(found: re.Match[str], words: list[str]) -> str:
 def _no_class(found: re.Match[str], words: list[str]) -> str:
     if found[1].endswith((".yaml", ".yml")):
         return f"no file {found[1]}"
-    option = next((option for option, value in _pairs(words) if value == found[1]), "")
+    option = next((option for option, value in _pairs(words) if value.split(" ")[0] == found[1]), "")
+    if found[1].startswith(("[", "{")):
+        return f"{option}: no class {found[1]}: {WRITTEN}"
     base = OPTIONS.get(option)
     names = [child.__name__ for child in subclasses([base] if base else BASES)]
     return f"{option}: ".removeprefix(": ") + f"no class {found[1]}{nearest(found[1], names)}"
+
+
+def _no_number(found: re.Match[str], words: list[str]) -> str:
+    option = next((option for option, value in _pairs(words) if value == found[1]), "")
+    return f"{option}: ".removeprefix(": ") + f"expected a number, got {found[1]}"
+
+
+def _abstract(found: re.Match[str], words: list[str]) -> str:
+    name = found[1].rpartition(".")[2]  # empty, where that is what was asked for
+    option = next((option for option, base in OPTIONS.items() if base.__name__ == name), "")
+    inside = next((word for word, _ in _pairs(words) if option and word.startswith(f"{option}.")), "")
+    if not inside:
+        bases = {base.__name__ for base in BASES}
+        asked = next(((word, value) for word, value in _pairs(words) if value.rpartition(".")[2] in bases), ("", name))
+        return f"{': '.join(filter(None, asked))} is abstract: give a class that is made from it"
+    return f"{inside}: {option} is missing: it says which class takes this"
 
 
 def _no_file(found: re.Match[str], words: list[str]) -> str:
@@ -154,6 +238,10 @@ def _bad_yaml(found: re.Match[str], words: list[str]) -> str:
     return f"--config {' or '.join(files)} is no valid YAML: {cause or 'it is empty'}"
 
 
+def _no_memory(found: re.Match[str], words: list[str]) -> str:
+    return f"this takes more memory than there is: {int(found[1]) / 2**30:.3g} GiB at once; choose smaller sizes"
+
+
 Rule = Callable[[re.Match[str], list[str]], str]
 RULES: list[tuple[str, Rule]] = [
     (r"(?:argument \S+ )?invalid choice: '([^']*)' \(choose from (.*)\)", _no_command),
@@ -163,9 +251,12 @@ RULES: list[tuple[str, Rule]] = [
     (r"does not accept option '([^']+)'", _unknown_option),
     (r"[Kk]ey '([^']+)' is not expected", _unknown_option),
     (r"arguments are required: ([\w.]+)", _missing),
+    (r"Expected a <class '(?:float|int)'>\s+- Expected a dot import path string: (\S+)", _no_number),
+    (r"Expected an instantiatable class, but (\S*) ?is abstract", _abstract),
     (r"dot import path string: (\S+)", _no_class),
     (r"class_path '([^']+)':[\s-]*(?:No module|Import of)", _no_class),
     (r"File does not exist: '([^']+)'", _no_file),
+    (r"tried to allocate (\d+) bytes", _no_memory),
     (r"Problems parsing config:(.*)", _bad_yaml),
     (r"Unexpected config:(.*)", _bad_yaml),
 ]
@@ -247,6 +338,7 @@ def _options() -> list[str]:
         "--run",
         "--runs",
         "--threads",
+        "--trust",
         "--print_config",
     ]
     return [*ours, *(f"--trainer.{name}" for name in parameters(Trainer))]

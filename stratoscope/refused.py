@@ -3,9 +3,18 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from stratoscope.printable import one_printable_line
+
 
 class Refused(Exception):
-    """Input that cannot be run; its text is the whole message."""
+    """Input that cannot be run; its text is the whole message.
+
+    Args:
+        text: What is wrong, where, and what would be right; names in it may be anybody's.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(one_printable_line(text))
 
 
 def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
@@ -16,5 +25,5 @@ def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
         names: What there is.
         prefix: What stands before a name in the message.
     """
-    close = get_close_matches(name, sorted(set(names)), n=1, cutoff=0.6)
+    close = get_close_matches(name, sorted({*names} - {name}), n=1, cutoff=0.6)
     return f"; did you mean {prefix}{close[0]}?" if close else ""

@@ -17,11 +17,16 @@ from typing import Any
 import yaml
 
 import stratoscope
-from stratoscope.callbacks.atomic import replacing
+from stratoscope.bounded_files import read_json
+from stratoscope.files.atomic import replacing
+from stratoscope.masking import MASK
+from stratoscope.own_folder import check_links
 from stratoscope.refusal import Refused
 from stratoscope.run_lock import RunLock
+from stratoscope.run_record import read_record
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST = 200  # name, in characters: file systems have 255 for a folder
 RECORDED = [
     "lightning",
     "torch",
@@ -40,6 +45,10 @@ class RunDirectory:
 
     Nothing is written before `claim`, and nothing by another process between `claim` and `end`.
 
+    Attributes:
+        longer: Whether the run is asked to train longer than it was.
+        note: What else to record of it.
+
     Args:
         folder: Folder of all runs.
         name: Name of the run; None makes one that no other run has.
@@ -52,21 +61,24 @@ class RunDirectory:
     def __init__(self, folder: str, name: str | None, words: Sequence[str] = ()) -> None:
         self.named = name is not None
         name = new_name(words) if name is None else name
-        if not NAME.fullmatch(name):
+        if not NAME.fullmatch(name) or len(name) > LONGEST:
             raise Refused(
-                f"--run must be letters, digits, '.', '_' and '-', starting with a letter or digit; got {name!r}"
+                "--run must be letters, digits, '.', '_' and '-', starting with a letter or digit, at most "
+                f"{LONGEST}; got {name[: 2 * LONGEST]!r}"
             )
         self.path = Path(folder).expanduser() / name
         self.config_file, self.record_file = self.path / "config.yaml", self.path / "run.json"
         self.record: dict[str, Any] = {}
         self.config: dict[str, Any] = {}
+        self.longer = False
+        self.note: dict[str, Any] = {}
         if self.named and self.path.exists() and not self._hardly_begun():
             self._read()
 
     @property
     def finished(self) -> bool:
-        """Whether the run has ended as it should."""
-        return self.record.get("status") == "finished"
+        """Whether the run has ended as it should, and is not asked to train longer."""
+        return self.record.get("status") == "finished" and not self.longer
 
     @property
     def begun(self) -> bool:
@@ -96,28 +108,47 @@ class RunDirectory:
         if changes := different(self.record.get("data") or hashes, hashes, "data"):
             raise Refused(f"run {self.path.name} was begun with other data: {'; '.join(changes)}; give another --run")
 
-    def claim(self, config: dict[str, Any], asked: dict[str, Any], data: dict[str, str] | None = None) -> None:
+    def claim(
+        self,
+        config: dict[str, Any],
+        asked: dict[str, Any],
+        data: dict[str, str] | None = None,
+        samples: dict[str, int] | None = None,
+        words: Sequence[str] | None = None,
+    ) -> None:
         """Make the directory and write config and record.
 
         Args:
             config: The full config.
             asked: The command and what it was given beside the config.
             data: Content hash of every set.
+            samples: Size of every set.
+            words: The command line, as it may be written down; that of the process by default.
 
         Raises:
             Refused: If the directory cannot be written, or another process is at work in it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=self.named)
+            check_links(self.path)
             self.lock = RunLock(self.path)
             self._check_unchanged()
             for part in self.path.rglob(".*.part"):  # of a process that was killed while it wrote
                 part.unlink()
             with replacing(self.config_file) as part:
                 part.write_text(yaml.safe_dump(config, sort_keys=False))
-            begun = {"started": _now(), **self.record, "status": "running", "asked": asked}
-            commands = [*begun.get("commands", []), shlex.join(sys.argv)]
-            self._write({**begun, "data": data, "versions": _versions(), "code": _code(), "commands": commands})
+            begun = {"started": _now(), **self.record, **self.note, "status": "running", "asked": asked}
+            if self.begun and (changes := self.differences(config, asked)):
+                begun["changes"] = [*begun.get("changes", []), {"when": _now(), "what": changes}]
+            commands = [*begun.get("commands", []), shlex.join(words or sys.argv)]
+            self._write({
+                **begun,
+                "data": data,
+                "samples": samples,
+                "versions": _versions(),
+                "code": _code(),
+                "commands": commands,
+            })
         except OSError as error:
             raise Refused(f"cannot write the run directory {self.path}: {error.strerror}") from error
 
@@ -125,7 +156,8 @@ class RunDirectory:
         """Record how the run has ended, and let others in.
 
         Args:
-            status: finished, interrupted (it was asked to end and can go on) or failed.
+            status: finished, interrupted (it was asked to end and can go on), stopped (its max_time is over, and it can
+                go on) or failed.
         """
         self._write({**self.record, "status": status, "ended": _now()})
         self.lock.release()
@@ -142,7 +174,7 @@ class RunDirectory:
             Refused: If another process has worked on the run since this one looked.
         """
         try:
-            now = json.loads(self.record_file.read_text())
+            now = read_json(self.record_file)
         except FileNotFoundError:
             now = {}
         if now != self.record:
@@ -151,12 +183,10 @@ class RunDirectory:
 
     def _read(self) -> None:
         try:
-            self.record = json.loads(self.record_file.read_text())
-            self.config = yaml.safe_load(self.config_file.read_text())
-            if not isinstance(self.record, dict) or not isinstance(self.config, dict):
-                raise ValueError("not a mapping")
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            what = "is no run of stratoscope, or its config.yaml or run.json is damaged"
+            self.record, self.config = read_record(self.path)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            what = f"is no run of stratoscope, or its config.yaml or run.json is damaged ({why})"
             raise Refused(f"--run: {self.path} {what}; give another name") from error
 
     def _write(self, record: dict[str, Any]) -> None:
@@ -177,6 +207,13 @@ def different(before: Any, now: Any, key: str = "") -> list[str]:
         names = dict.fromkeys([*before, *now])
         return [
             line for name in names for line in different(before.get(name), now.get(name), f"{key}.{name}".strip("."))
+        ]
+    if MASK in (before, now):
+        return []
+    lists = isinstance(before, list) and isinstance(now, list) and len(before) == len(now)
+    if lists and all(isinstance(one, dict) for one in [*before, *now]):  # classes, which may have more options by now
+        return [
+            line for at, pair in enumerate(zip(before, now, strict=True)) for line in different(*pair, f"{key}.{at}")
         ]
     return [] if before == now else [f"{key}: {_brief(before)} there, {_brief(now)} here"]
 

@@ -1,14 +1,17 @@
 """One process at a time in a run directory."""
 
+import errno
 import json
 import os
 import socket
+import stat
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from stratoscope.bounded_files import json_value, read_text
 from stratoscope.refused import Refused
 
 BEAT = 10  # seconds between signs of life
@@ -31,7 +34,7 @@ class RunLock:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "lock"
         while True:
-            self._handle = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o644)
+            self._handle = self._opened(folder)
             try:
                 self._take(folder)
                 if os.fstat(self._handle).st_ino == self.file.stat().st_ino:
@@ -44,6 +47,25 @@ class RunLock:
             os.close(self._handle)
         self._released = Event()
         Thread(target=self._beat, daemon=True).start()
+
+    def _opened(self, folder: Path) -> int:
+        """The file `lock`, and no other that a link of that name leads to.
+
+        Raises:
+            Refused: If it is no file of this run.
+            OSError: If it cannot be written.
+        """
+        try:
+            handle = os.open(self.file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        except OSError as error:
+            if error.errno in {errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO}:
+                raise Refused(f"run {folder.name}: {self.file} is not the lock of a run: delete it") from error
+            raise
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            os.close(handle)
+            raise Refused(f"run {folder.name}: {self.file} is not the lock of a run: delete it")
+        return handle
 
     def release(self) -> None:
         """Let others in."""
@@ -66,7 +88,7 @@ class RunLock:
 
     def _holder(self) -> dict[str, Any]:
         try:
-            found = json.loads(os.pread(self._handle, 1000, 0))
+            found = json_value(os.pread(self._handle, 1000, 0))
         except ValueError:  # new, or half written
             return {}
         return found if isinstance(found, dict) else {}
@@ -87,11 +109,10 @@ def holder(folder: Path) -> dict[str, Any] | None:
     """
     file = folder / "lock"
     try:
-        text, age = file.read_text(errors="replace"), time.time() - file.stat().st_mtime
+        age = time.time() - file.stat().st_mtime
+        found = json_value(read_text(file))
     except OSError:
         return None
-    try:
-        found = json.loads(text)
     except ValueError:  # new, or half written
         found = {}
     found = found if isinstance(found, dict) else {}

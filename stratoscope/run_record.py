@@ -1,7 +1,6 @@
 """What a run left, read back: config, record and tables as plain values, without torch, Lightning or pandas."""
 
 import csv
-import json
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -10,22 +9,43 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from stratoscope.bounded_files import open_plain, read_json, read_yaml
+from stratoscope.printable import one_printable_line
 from stratoscope.run_lock import holder
 from stratoscope.short_config import short_config
 
 Row = dict[str, Any]
 TEXT = {"layer", "labels", "split", "measure", "failed", "reduced"}  # a layer's name may well be a number
 WHOLE = {"epoch", "step", "width", "correct", "count", "features", "iterations"}
+YES_OR_NO = {"chosen", "converged"}
 METRICS = {"epoch", "step"}
 PROBES = {"epoch", "layer", "labels", "split", "accuracy", "low", "high", "loss", "gap", "chosen"}
 MEASURES = {"epoch", "layer", "measure", "labels", "split", "value"}
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times faster
+NEVER_EMPTY = {"probes": ("epoch", "layer", "labels", "split", "chosen"), "measures": ("epoch", "layer", "measure")}
+LARGEST = 2**53  # whole number that a float holds too
+# what `run.json` holds, as far as anything is read off it; null counts as not there
+RECORD: dict[str, type | tuple[type, type]] = {
+    "status": str,
+    "started": str,
+    "ended": str,
+    "asked": dict,
+    "data": (dict, str),
+    "samples": (dict, int),
+    "versions": (dict, str),
+    "code": dict,
+    "commands": (list, str),
+}
 
 
 class DamagedRun(ValueError):
-    """A folder whose files are not those of a run; the text names it and says why."""
+    """A folder whose files are not those of a run; the text names it and says why.
+
+    Args:
+        text: Which, and why; names in it may be anybody's.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(one_printable_line(text))
 
 
 @dataclass(frozen=True)
@@ -35,8 +55,8 @@ class RunRecord:
     Attributes:
         path: The run directory.
         name: Its name.
-        status: finished, running, interrupted (it was asked to end), failed, or stopped (it says it is running, but no
-            process is at work in it any more: it was killed).
+        status: finished, running, interrupted (it was asked to end), failed, or stopped (its max_time was over; or it
+            says it is running, but no process is at work in it any more: it was killed).
         config: All of `config.yaml`.
         record: All of `run.json`.
         metrics: Rows of `metrics.csv`; an empty cell is None.
@@ -137,12 +157,11 @@ def load_run(path: str | Path, layers: bool = True) -> RunRecord:
     """
     folder = Path(path).expanduser()
     try:
-        record = _mapping("run.json", json.loads((folder / "run.json").read_text(encoding="utf-8")))
-        config = _mapping("config.yaml", yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader))
-        status = str(_mapping("asked", record.get("asked", {})) and record.get("status", "unknown"))
+        record, config = read_record(folder)
+        status = record.get("status") or "unknown"
         if status == "running" and holder(folder) is None:
             status = "stopped"
-        return RunRecord(
+        run = RunRecord(
             folder,
             folder.resolve().name,
             status,
@@ -153,10 +172,42 @@ def load_run(path: str | Path, layers: bool = True) -> RunRecord:
             _rows(folder / "measures.csv", MEASURES, _cell) if layers else [],
             _named(folder) if layers else {},
         )
+        _ = run.settings  # read now, as it may be damaged too
     except OSError as error:
         raise DamagedRun(f"{folder} is no run, or damaged: {error.strerror}: {Path(error.filename).name}") from error
-    except (ValueError, yaml.YAMLError, csv.Error, RecursionError) as error:
-        raise DamagedRun(f"{folder} is no run, or damaged: {' '.join(str(error).split())}") from error
+    except (ValueError, csv.Error) as error:
+        raise DamagedRun(f"{folder} is no run, or damaged: {error}") from error
+    return run
+
+
+def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`run.json` and `config.yaml` of a run.
+
+    Args:
+        folder: The run directory.
+
+    Raises:
+        OSError: If one cannot be read.
+        ValueError: If one is damaged.
+    """
+    record = _mapping("run.json", read_json(folder / "run.json"))
+    for name, wanted in RECORD.items():
+        kind, inside = wanted if isinstance(wanted, tuple) else (wanted, None)
+        found = record.get(name)
+        parts = found.values() if isinstance(found, dict) else found or ()
+        if not (found is None or isinstance(found, kind)) or (
+            found and inside and not all(isinstance(part, inside) for part in parts)
+        ):
+            raise ValueError(f"{name} in run.json is not what it should be: {str(found)[:60]}")
+    asked = record.get("asked") or {}
+    if not all(value is None or isinstance(value, str) for value in asked.values()):
+        raise ValueError("asked in run.json is not what it should be")
+    code = record.get("code") or {}
+    if not isinstance(code.get("commit", ""), str):
+        raise ValueError("code in run.json is not what it should be")
+    if not all(0 <= size <= LARGEST for size in (record.get("samples") or {}).values()):
+        raise ValueError("samples in run.json is not what it should be")
+    return record, _mapping("config.yaml", read_yaml(folder / "config.yaml"))
 
 
 def _named(folder: Path) -> dict[str, tuple[list[Row], list[Row]]]:
@@ -180,19 +231,25 @@ def _mapping(what: str, found: Any) -> dict[str, Any]:
 def _rows(file: Path, columns: set[str], parse: Callable[[str, str], Any]) -> list[Row]:
     """A table's rows with numbers for texts; none if there is no such file.
 
+    A last line without an end is left out of tables that grow: it is being written, or a kill has cut it off.
+
     Raises:
         ValueError: If it is no such table, or cut off.
     """
     if not file.exists():
         return []
-    with file.open(newline="", encoding="utf-8") as text:
-        reader = csv.DictReader(text)
+    needed = NEVER_EMPTY.get(file.stem.partition("_")[0], ())
+    with open_plain(file, newline="") as text:
+        whole = file.stem == "metrics"  # never seen half
+        reader = csv.DictReader(line for line in text if whole or line.endswith("\n"))
         if missing := columns - set(reader.fieldnames or []):
             raise ValueError(f"{file.name} has no column {', '.join(sorted(missing))}")
         rows: list[Row] = []
         for row in reader:
             if None in row or None in row.values():
                 raise ValueError(f"line {reader.line_num} of {file.name} has too few or too many cells")
+            if empty := [name for name in needed if not row[name]]:
+                raise ValueError(f"line {reader.line_num} of {file.name} has an empty cell: {', '.join(empty)}")
             try:
                 rows.append({name: parse(name, cell) for name, cell in row.items()})
             except ValueError as error:
@@ -203,13 +260,20 @@ def _rows(file: Path, columns: set[str], parse: Callable[[str, str], Any]) -> li
 def _metric(name: str, cell: str) -> float | int | None:
     if not cell:
         return None
-    return int(float(cell)) if name in WHOLE else float(cell)
+    number = float(cell)
+    if name not in WHOLE:
+        return number
+    if not (number.is_integer() and 0 <= number <= LARGEST):  # which neither NaN nor infinity is
+        raise ValueError(f"{name} must be a whole number from 0, got {cell[:40]}")
+    return int(number)
 
 
 def _cell(name: str, cell: str) -> Any:
     if name in TEXT:
         return cell
-    if cell in {"True", "False"}:
+    if name in YES_OR_NO and cell:
+        if cell not in {"True", "False"}:
+            raise ValueError(f"{name} must be True or False, got {cell[:40]}")
         return cell == "True"
     if name == "value":
         try:

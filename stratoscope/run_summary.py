@@ -10,6 +10,7 @@ from rich.text import Text
 from stratoscope.results_tables import epochs, number, percent, status
 from stratoscope.run_lock import holder
 from stratoscope.run_record import Row, RunRecord
+from stratoscope.seeds import seeds_of, told_seeds
 from stratoscope.terminal import columns, grid
 
 Line = tuple[str, str | Text]
@@ -74,6 +75,7 @@ def _config(run: RunRecord) -> Iterator[Line]:
                 yield name if one == classes[0] else "", _with(one, inner or (own if len(classes) == 1 else {}))
     rest = [key for key in (*TRAINER, "seed_everything", "threads") if key in given]
     yield "trainer", ", ".join(f"{key.removeprefix('trainer.')} {_brief(given[key])}" for key in rest)
+    yield "seeds", told_seeds(seeds_of(given))
     if "ckpt_path" in given:
         yield "checkpoint", str(given["ckpt_path"])
 

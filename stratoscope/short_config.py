@@ -15,6 +15,9 @@ def short_config(config: Mapping[str, Any], asked: Mapping[str, Any] | None = No
     Args:
         config: What `config.yaml` holds.
         asked: What `run.json` holds as `asked`: the command, and the checkpoint it was given.
+
+    Raises:
+        ValueError: If a class's arguments are no mapping.
     """
     return dict(_entries("", {**(asked or {}), **config}))
 
@@ -57,5 +60,8 @@ def _name(part: Mapping[str, Any]) -> str:
 
 def _arguments(key: str, part: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for kind in ("init_args", "dict_kwargs"):
-        for name, value in (part.get(kind) or {}).items():
+        given = part.get(kind) or {}
+        if not isinstance(given, dict):
+            raise ValueError(f"{kind} of {key} must have names and values, got {str(given)[:60]}")
+        for name, value in given.items():
             yield from _entries(f"{key}.{name}", value)

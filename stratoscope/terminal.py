@@ -1,13 +1,13 @@
 """Tables that fit a terminal, and stay whole and plain in a pipe."""
 
-import os
-import sys
 from collections.abc import Sequence
 
 from rich.cells import set_cell_size
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from stratoscope.printable import printable
 
 PIPE = 10_000  # columns: nothing is wrapped or cut
 LEAST = 12  # columns that a shortened cell keeps
@@ -19,6 +19,7 @@ def put(*parts: RenderableType) -> None:
     Args:
         parts: Texts and tables.
     """
+    parts = tuple(clean(part) if isinstance(part, str | Text) else part for part in parts)
     console = Console(highlight=False, markup=False, emoji=False)
     if console.is_terminal:
         for part in parts:
@@ -28,11 +29,7 @@ def put(*parts: RenderableType) -> None:
     with plain.capture() as text:
         for part in parts:
             plain.print(part)
-    try:
-        sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.get().splitlines()))
-        sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has read enough; Python would complain once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print("".join(f"{line.rstrip()}\n" for line in text.get().splitlines()), end="")
 
 
 def columns(
@@ -46,7 +43,9 @@ def columns(
         words: The columns that begin at the left; others are numbers.
         long: The columns whose cells may be shortened.
     """
-    cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    cells = [[clean(cell) for cell in row] for row in rows]
+    names, long = [printable(name) for name in names], [printable(name) for name in long]
+    words = [printable(name) for name in words]
     widths = {
         name: max(len(name), *(row[place].cell_len for row in cells)) if cells else len(name)
         for place, name in enumerate(names)
@@ -76,8 +75,20 @@ def grid(rows: Sequence[tuple[str, str | Text]]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in rows:
-        table.add_row(Text(name, "bold"), text if isinstance(text, Text) else Text(text))
+        table.add_row(Text(printable(name), "bold"), clean(text))
     return table
+
+
+def clean(text: str | Text) -> Text:
+    """A text without anything that would steer the terminal.
+
+    Args:
+        text: May be anybody's.
+    """
+    plain = text.plain if isinstance(text, Text) else text
+    if (shown := printable(plain)) == plain and isinstance(text, Text):
+        return text
+    return Text(shown, text.style if isinstance(text, Text) else "")
 
 
 def _shortened(cell: Text, room: int, middle: bool) -> Text:

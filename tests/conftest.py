@@ -1,5 +1,6 @@
 """Every test begins alike, whichever tests the process has run before: with the same random numbers, able to fork."""
 
+import os
 import random
 
 import numpy as np
@@ -20,6 +21,7 @@ def _seed() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Before the fixtures, of which some are made once for a file."""
+    os.environ.pop("PL_GLOBAL_SEED", None)  # the seed of a run that another test has begun
     _seed()
 
 

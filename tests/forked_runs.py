@@ -82,3 +82,16 @@ def finish_pair(run: Callable[[], object], name: str) -> list[int]:
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "STRATOSCOPE_RUN": name}
     processes = [forked(run, **shared, LOCAL_RANK=str(rank)) for rank in range(2)]
     return [finish(process) for process in processes]
+
+
+def _warm() -> None:
+    """Do once what every forked command would begin with: imports, and the parser's look at all signatures."""
+    import matplotlib.figure  # noqa: F401
+
+    environment = dict(os.environ)
+    build(["fit", "--model", "MLP", "--data", "Digits", "--trainer.accelerator", "cpu"])
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+_warm()

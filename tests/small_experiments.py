@@ -53,11 +53,15 @@ def written(folder: Path, base: Mapping[str, Any] = SMALL, **changes: Any) -> Pa
 
 
 def record(metrics: list[dict[str, Any]], probes: list[dict[str, Any]] | None = None) -> RunRecord:
-    """A finished run with these rows in its tables."""
-    return RunRecord(Path("nowhere"), "nowhere", "finished", {}, {}, metrics, probes or [], [])
+    """A finished run with these rows in its tables, on 10,000 test samples."""
+    about = {"samples": {"test": 10_000}}
+    return RunRecord(Path("nowhere"), "nowhere", "finished", {}, about, metrics, probes or [], [])
 
 
 def result(labels: dict[str, Any], *accuracies: float) -> Result:
-    """A finished run with a test accuracy for every epoch, from epoch 0."""
-    rows = [{"epoch": epoch, "step": epoch, "test/accuracy": value} for epoch, value in enumerate(accuracies)]
+    """A finished run with an accuracy, on training and test set alike, for every epoch, from epoch 0."""
+    rows = [
+        {"epoch": epoch, "step": epoch, "train/accuracy": value, "test/accuracy": value}
+        for epoch, value in enumerate(accuracies)
+    ]
     return Result(PlannedRun(labels, {}, Path("nowhere"), "-".join(map(str, labels.values()))), record(rows))

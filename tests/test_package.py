@@ -23,7 +23,9 @@ MAY_IMPORT = {
         "stratoscope.callbacks",
         "stratoscope.probes",
         "stratoscope.datamodules.set_names",
+        "stratoscope.files",
         "stratoscope.models.weights",
+        "stratoscope.printable",  # which imports nothing
     },
 }
 HEAVY = {"matplotlib", "pandas", "sklearn", "wandb"}

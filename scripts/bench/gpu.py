@@ -1,6 +1,6 @@
 """The most that can be learnt on a GPU in some minutes, the most valuable first, in one Markdown file.
 
-    python scripts/bench/gpu.py --data FOLDER --minutes 9 [--output gpu.md] [--parts PART ...] [--rehearse]
+    python scripts/bench/gpu.py --data FOLDER [--quick] [--minutes 9] [--output gpu.md] [--parts PART ...] [--rehearse]
 
 Every part runs in a process of its own, forked from this one, which has imported everything and never touches the
 device: what one part breaks, or that it hangs, costs the others nothing. What a part has found is written at once. With
@@ -37,6 +37,7 @@ import launch  # noqa: E402
 import lrn  # noqa: E402
 import torch  # noqa: E402
 import training  # noqa: E402
+from options import parser, sized  # noqa: E402
 from probe_bench import Bench, scikit_learn_seconds  # noqa: E402
 from ratios import compare, table  # noqa: E402
 
@@ -174,7 +175,8 @@ def _alike(network: str, epochs: str, here: float, there: float, ours: Any, thei
 def training_table(plan: Plan) -> Text:
     """A step of training: hand-written PyTorch and the stock recipe against `fit`."""
     steps, blocks = (2, 1) if plan.rehearse else (30, 7)
-    options = argparse.Namespace(data=plan.data, device=plan.device, threads=1, steps=steps, blocks=blocks)
+    size = {"steps": steps, "blocks": blocks, "rehearse": plan.rehearse}
+    options = argparse.Namespace(data=plan.data, device=plan.device, threads=1, **size)
     for name in training.NETWORKS:
         yield f"{table(training.rows(name, options))}\n\n"
 
@@ -219,8 +221,8 @@ def _widest_first(layers: dict[str, torch.Tensor]) -> list[str]:
 def lrn_table(plan: Plan) -> Text:
     """Local response normalisation: torch's layer and ours."""
     steps, blocks = (1, 1) if plan.rehearse else (20, 15)
-    shapes = [(shape, name) for shape in lrn.SHAPES for name in lrn.FORMATS]
-    yield table([lrn.measure(*one, blocks, plan.device, steps) for one in shapes])
+    inputs = [(x, name) for x in lrn.random_inputs() for name in lrn.FORMATS]
+    yield table([lrn.measure(*one, blocks, plan.device, steps) for one in inputs])
 
 
 def launch_table(plan: Plan) -> Text:
@@ -332,18 +334,19 @@ def run_part(name: str, plan: Plan, write: Callable[[str], None]) -> None:
 
 def main() -> None:
     """Run the parts, one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", default=None, help="folder of real CIFAR-10; generated images otherwise")
-    parser.add_argument("--minutes", type=float, default=9.0, help="after which it ends")
-    parser.add_argument("--output", type=Path, default=Path("gpu.md"), help="the file to write")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to do")
-    parser.add_argument("--rehearse", action="store_true", help="on the CPU, at a hundredth of the size")
-    options = parser.parse_args()
-    began, end = time.monotonic(), time.monotonic() + 60 * options.minutes
+    made = parser(__doc__, "2 minutes instead of 9, in which not all parts end")
+    made.add_argument("--minutes", type=float, help="after which it ends")
+    made.add_argument("--output", type=Path, default=Path("gpu.md"), help="the file to write")
+    made.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to do")
+    options = made.parse_args()
+    began = time.monotonic()
+    end = began + 60 * (options.minutes or sized(options, 9.0, 2.0, 9.0))
     ask = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else '')"
-    where = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+    where = ""
+    if not options.rehearse:
+        where = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
     if not options.rehearse and not where:
-        parser.error("there is no CUDA GPU here; --rehearse runs the same code on the CPU")
+        made.error("there is no CUDA GPU here; --rehearse runs the same code on the CPU")
     text = [
         f"# {'Rehearsal on the CPU' if options.rehearse else where}\n\n{time.strftime('%Y-%m-%d')}; torch "
         f"{torch.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores; "

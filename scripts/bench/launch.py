@@ -1,12 +1,11 @@
 """How many times faster an experiment's runs are done several at a time than one after the other.
 
-    python scripts/bench/launch.py [--runs 4] [--jobs 2] [--epochs 30] [--blocks 7]
+    python scripts/bench/launch.py [--quick] [--data FOLDER] [--runs 4] [--jobs 2]
 
 Runs of a perceptron on digits, one thread each, started by the launcher of `stratoscope reproduce`; wall-clock time, so
-the machine must have nothing else to do. On a GPU: --jobs 4 --data FOLDER (SmallAlexNet on CIFAR-10).
+the machine must have nothing else to do. With --data SmallAlexNet on CIFAR-10; on a GPU: --jobs 4 --data FOLDER.
 """
 
-import argparse
 import os
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from options import parser, sized
 from ratios import compare, table
 
 from stratoscope.experiments.grid import PlannedRun
@@ -48,14 +48,15 @@ def experiment(data: str | None, epochs: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--runs", type=int, default=4)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--blocks", type=int, default=7)
-    parser.add_argument("--data", help="folder of CIFAR-10")
-    asked = parser.parse_args()
-    options = experiment(asked.data, asked.epochs)
+    made = parser(__doc__, "5 epochs and 3 blocks instead of 30 and 7")
+    made.add_argument("--runs", type=int, default=4)
+    made.add_argument("--jobs", type=int, default=2)
+    made.add_argument("--epochs", type=int)
+    made.add_argument("--blocks", type=int)
+    asked = made.parse_args()
+    epochs, blocks = sized(asked, (30, 7), (5, 3), (1, 1))
+    epochs, blocks = asked.epochs or epochs, asked.blocks or blocks
+    options = experiment(asked.data, epochs)
 
     def in_order() -> None:
         launch(options, asked.runs, 1)
@@ -65,10 +66,9 @@ def main() -> None:
 
     wanted = 2.0 if torch.accelerator.is_available() else 1.5
     what = f"{asked.runs} runs in order / {asked.jobs} at a time"
-    print(table([compare(in_order, together, asked.blocks, time.perf_counter).of(what, wanted, asked.runs)]))
-    print(
-        f"{asked.epochs} epochs each; torch {torch.__version__}; {os.cpu_count()} cores; {time.strftime('%Y-%m-%d')}."
-    )
+    ratio = compare(in_order, together, blocks, time.perf_counter, warm=not asked.rehearse)
+    print(table([ratio.of(what, wanted, asked.runs)]))
+    print(f"{epochs} epochs each; torch {torch.__version__}; {os.cpu_count()} cores; {time.strftime('%Y-%m-%d')}.")
 
 
 if __name__ == "__main__":

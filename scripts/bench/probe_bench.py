@@ -1,18 +1,19 @@
 """The network, features and fits whose costs `probes.py` and `gpu.py` measure."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import exp, log
 from pathlib import Path
 from statistics import mean, median
 
 import torch
+from options import images
 from ratios import Ratio, clock_of, compare
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from stratoscope.datamodules import CIFAR10, ImageDataModule, ImageSet, PartialLabels, RandomSubset, Shapes
+from stratoscope.datamodules import ImageSet, PartialLabels
 from stratoscope.models import small_alexnet
 from stratoscope.probes import LogisticFit, Standardisation, average_pool, fit_logistic, frozen, read_features
 from stratoscope.probes.sharding import Shard
@@ -43,10 +44,12 @@ def training_epoch(network: nn.Module, optimizer: torch.optim.Optimizer, data: I
         optimizer.step()
 
 
-def all_features(network: nn.Module, data: ImageSet, size: int | None = None, width: int = 1024) -> Features:
-    """Features of all layers on the first samples."""
-    pieces: dict[str, list[Tensor]] = {tap: [] for tap in TAPS}
-    device, pooled = data.data.index.device, dict.fromkeys(TAPS, partial(average_pool, width=width))
+def all_features(
+    network: nn.Module, data: ImageSet, size: int | None = None, width: int = 1024, taps: Sequence[str] = TAPS
+) -> Features:
+    """Features of layers on the first samples."""
+    pieces: dict[str, list[Tensor]] = {tap: [] for tap in taps}
+    device, pooled = data.data.index.device, dict.fromkeys(taps, partial(average_pool, width=width))
     with frozen(network), half_precision(device):
         for block in Shard(device=device).blocks(list(range(size or len(data)))):
             image = data.__getitems__(block).image.contiguous(memory_format=torch.channels_last)
@@ -141,16 +144,20 @@ class Bench:
         few: The first so many of them are probed alone too.
         device: Where.
         width: Most features per layer.
+        taps: The layers; `pool2` among them.
     """
 
-    def __init__(self, folder: str | None, samples: int, few: int, device: str = "cpu", width: int = 1024) -> None:
-        self.width = width
-        noise = [RandomSubset(samples), PartialLabels(0.4)]
-        data: ImageDataModule = (
-            CIFAR10(folder, corruption=noise) if folder else Shapes(train_size=samples, size=28, corruption=noise)
-        )
-        data.prepare_data()
-        data.setup()
+    def __init__(
+        self,
+        folder: str | None,
+        samples: int,
+        few: int,
+        device: str = "cpu",
+        width: int = 1024,
+        taps: Sequence[str] = TAPS,
+    ) -> None:
+        self.width, self.taps = width, taps
+        data = images(folder, samples, PartialLabels(0.4))
         self.train, self.few, self.device = data.sets["train"], min(few, samples), device
         self.train.to(torch.device(device))
         self.labels = torch.stack([self.train.data.true_label, self.train.data.given_label])
@@ -168,7 +175,7 @@ class Bench:
 
     def read(self, size: int | None = None) -> Features:
         """Features of all layers on the first samples."""
-        return all_features(self.network, self.train, size, self.width)
+        return all_features(self.network, self.train, size, self.width, self.taps)
 
     def epoch(self) -> None:
         """Train."""
@@ -216,7 +223,7 @@ class Bench:
         moved = self.bandwidth()
         began = self.seconds(self.read, blocks)
         lines = ["| what | ms | passes over the features | ms at the memory's speed |", "|---|---|---|---|"]
-        lines.append(f"| reading {len(self.train):,} images, {len(TAPS)} layers | {1e3 * began:.1f} | | |")
+        lines.append(f"| reading {len(self.train):,} images, {len(self.taps)} layers | {1e3 * began:.1f} | | |")
         for tap, x in self.now.items():
             start = self.start[len(x)][tap]
             passes = 2 * max(fit.iterations for fit in self.fit(x, start)) + 6  # the certificate and the sample too
@@ -289,4 +296,6 @@ class Bench:
                     for ridge in RIDGES:
                         by_scikit_learn(x, y, ridge)
 
-        return [both("an epoch as users do it, 7 layers x 2 x 3 / ours", one_by_one, at_once, 15, blocks)]
+        return [
+            both(f"an epoch as users do it, {len(self.taps)} layers x 2 x 3 / ours", one_by_one, at_once, 15, blocks)
+        ]

@@ -1,13 +1,12 @@
 """Peak memory of the probes against their budget, by the operating system's count, and that the budget changes nothing.
 
-    python scripts/bench/probe_memory.py [--data FOLDER] [--samples N] [--memory GIB ...]
+    python scripts/bench/probe_memory.py [--quick] [--data FOLDER] [--samples N] [--memory GIB ...]
 
 SmallAlexNet, all natural layers, true and given labels, one thread. Counted is what the process holds for itself
 (RssAnon and RssShmem: pages of mapped files go when memory is needed), sampled every millisecond while the probes run,
 less what it held before. Linux only.
 """
 
-import argparse
 import hashlib
 import tempfile
 import time
@@ -18,9 +17,10 @@ from threading import Event, Thread
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from options import images, parser, sized
 
 from stratoscope.callbacks import LinearProbes
-from stratoscope.datamodules import CIFAR10, ImageDataModule, PartialLabels, RandomSubset, Shapes
+from stratoscope.datamodules import PartialLabels
 from stratoscope.models import SmallAlexNet
 
 GIB = 2**30
@@ -67,16 +67,13 @@ class Watched(LinearProbes):
         self.growth, self.seconds = peak.growth, time.monotonic() - began
 
 
-def measure(folder: str | None, samples: int, memory: float | None) -> tuple[float, float, str]:
+def measure(folder: str | None, samples: int, taps: str, memory: float | None) -> tuple[float, float, str]:
     """Peak in GiB, seconds, and the digest of the table, of one probing in a process of its own."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    noise = [RandomSubset(samples), PartialLabels(0.4)]
-    data: ImageDataModule = (
-        CIFAR10(folder, corruption=noise) if folder else Shapes(train_size=samples, size=28, corruption=noise)
-    )
+    data = images(folder, samples, PartialLabels(0.4))
     with tempfile.TemporaryDirectory() as root:
-        probes = Watched(epochs=[0], memory=memory)
+        probes = Watched(taps, epochs=[0], memory=memory)
         trainer = Trainer(
             accelerator="cpu",
             max_epochs=1,
@@ -95,15 +92,17 @@ def measure(folder: str | None, samples: int, memory: float | None) -> tuple[flo
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", default=None, help="folder of real CIFAR-10; generated images otherwise")
-    parser.add_argument("--samples", type=int, default=50_000)
-    parser.add_argument("--memory", type=float, nargs="+", default=[0.3, 0.5, 1.0], help="budgets in GiB")
-    options = parser.parse_args()
+    made = parser(__doc__, "3,000 samples and one budget")
+    made.add_argument("--samples", type=int)
+    made.add_argument("--memory", type=float, nargs="+", help="budgets in GiB")
+    options = made.parse_args()
+    full, quick, rehearsed = (50_000, "natural", [0.3, 0.5, 1.0]), (3000, "natural", [0.1]), (50, "*logits", [0.1])
+    samples, taps, budgets = sized(options, full, quick, rehearsed)
+    samples, budgets = options.samples or samples, options.memory or budgets
     rows = ["| budget, GiB | peak, GiB | peak / budget | seconds | table |", "|---|---|---|---|---|"]
-    for memory in [None, *options.memory]:
-        with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # no memory left over from another
-            growth, seconds, table = fresh.submit(measure, options.data, options.samples, memory).result()
+    for memory in [None, *budgets]:
+        with ProcessPoolExecutor(1, get_context("fork")) as fresh:  # of this one, which never probes itself
+            growth, seconds, table = fresh.submit(measure, options.data, samples, taps, memory).result()
         budget, share = ("none", "") if memory is None else (f"{memory:g}", f"{growth / memory:.2f}")
         rows.append(f"| {budget} | {growth:.3f} | {share} | {seconds:.0f} | {table} |")
     print("\n".join(["", *rows]))

@@ -8,13 +8,13 @@ standardised, the ridge is 1e-4 (scikit-learn's C = 1 / (n ridge)), the bias unp
 an epoch earlier.
 """
 
-import argparse
 import resource
 import time
 import warnings
 
 import torch
-from probe_bench import Bench
+from options import parser, sized
+from probe_bench import TAPS, Bench
 from ratios import table
 
 
@@ -22,23 +22,24 @@ def main() -> None:
     """Measure, and print the table."""
     parts = {"epochs": Bench.epochs, "iterations": Bench.iterations, "adam": Bench.adam, "users": Bench.users}
     parts["cold"] = Bench.cold
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="3,000 samples and 3 blocks")
-    parser.add_argument("--data", default=None, help="folder of real CIFAR-10; generated images otherwise")
-    parser.add_argument("--samples", type=int, default=50_000)
-    parser.add_argument("--few", type=int, default=10_000, help="images probed in the second row of `epochs`")
-    parser.add_argument("--blocks", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="rows to measure")
-    options = parser.parse_args()
-    samples, blocks = (3000, 3) if options.quick else (options.samples, options.blocks)
+    made = parser(__doc__, "300 samples, at most 64 features and 3 blocks")
+    made.add_argument("--samples", type=int, default=50_000)
+    made.add_argument("--few", type=int, default=10_000, help="images probed in the second row of `epochs`")
+    made.add_argument("--blocks", type=int, default=7)
+    made.add_argument("--threads", type=int, default=1)
+    made.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="rows to measure")
+    options = made.parse_args()
+    full = options.samples, options.few, options.blocks, 1024, TAPS
+    quick, rehearsed = (300, 100, 3, 64, TAPS), (50, 20, 1, 8, ["pool2", "logits"])
+    samples, few, blocks, width, taps = sized(options, full, quick, rehearsed)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     warnings.filterwarnings("ignore")
-    bench = Bench(options.data, samples, samples // 5 if options.quick else options.few)
+    bench = Bench(options.data, samples, few, width=width, taps=taps)
     found = [row for part in options.parts for row in parts[part](bench, blocks)]
     print(f"\n{table(found)}\n")
-    print(f"{samples} samples; {options.threads} threads; torch {torch.__version__}; CPU time of the process;")
+    print(f"{samples} samples, at most {width} features; {options.threads} threads; torch {torch.__version__};")
+    print("CPU time of the process; ", end="")
     print(f"{'real CIFAR-10' if options.data else 'generated images'}; peak memory of the process ", end="")
     print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB; {time.strftime('%Y-%m-%d')}.")
 

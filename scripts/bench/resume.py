@@ -1,12 +1,11 @@
 """What exact resume costs: epochs with seeded steps, a look at every loss, signals and whole checkpoints, and without.
 
-    python scripts/bench/resume.py [--images 2000] [--epochs 2] [--blocks 7]
+    python scripts/bench/resume.py [--quick] [--data FOLDER]
 
-SmallAlexNet on generated 28 x 28 images, one thread, CPU time; both sides write a checkpoint after every epoch, the
-other side Lightning's own. Validation is off on both.
+SmallAlexNet on 2,000 images of 28 x 28 pixels, one thread, CPU time; both sides write a checkpoint after every epoch,
+the other side Lightning's own. Validation is off on both.
 """
 
-import argparse
 import os
 import tempfile
 import time
@@ -16,16 +15,17 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from options import images, parser, sized
 from ratios import compare, table
 
 from stratoscope.callbacks import ExactResume, FiniteLoss
 from stratoscope.checkpoint import LastCheckpoint, WholeFiles
-from stratoscope.datamodules import Shapes
+from stratoscope.datamodules import ImageDataModule
 from stratoscope.interruption import StopOnSignal
 from stratoscope.models import SmallAlexNet
 
 
-def train(data: Shapes, epochs: int, exact: bool) -> None:
+def train(data: ImageDataModule, epochs: int, exact: bool) -> None:
     """Train a new network for some epochs."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -47,25 +47,27 @@ def train(data: Shapes, epochs: int, exact: bool) -> None:
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--blocks", type=int, default=7)
-    options = parser.parse_args()
+    made = parser(__doc__, "3 blocks instead of 7")
+    made.add_argument("--images", type=int)
+    made.add_argument("--epochs", type=int)
+    options = made.parse_args()
+    samples, epochs, blocks = sized(options, (2000, 2, 7), (2000, 2, 3), (128, 1, 1))
+    samples, epochs = options.images or samples, options.epochs or epochs
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    data = Shapes(train_size=options.images, size=28)
+    data = images(options.data, samples)
 
     def without() -> None:
-        train(data, options.epochs, exact=False)
+        train(data, epochs, exact=False)
 
     def exact() -> None:
-        train(data, options.epochs, exact=True)
+        train(data, epochs, exact=True)
 
-    steps = options.epochs * -(-options.images // data.batch_size)
-    ratio = compare(without, exact, options.blocks).of("a step without / with exact resume", 0.98, steps)
-    print(table([ratio]))
-    print(f"{options.images} images; torch {torch.__version__}; {os.cpu_count()} cores; {time.strftime('%Y-%m-%d')}.")
+    steps = epochs * -(-samples // data.batch_size)
+    ratio = compare(without, exact, blocks, warm=not options.rehearse)
+    print(table([ratio.of("a step without / with exact resume", 0.98, steps)]))
+    print(f"{samples} {'real' if options.data else 'generated'} images; ", end="")
+    print(f"torch {torch.__version__}; {os.cpu_count()} cores; {time.strftime('%Y-%m-%d')}.")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from options import parser, sized
 from ratios import Ratio, clock_of, compare, table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -185,12 +186,12 @@ def rows(name: str, options: argparse.Namespace) -> list[Ratio]:
 
     Args:
         name: In NETWORKS.
-        options: As on the command line: data, device, threads, steps and blocks.
+        options: As on the command line: data, device, threads, rehearse, steps and blocks.
     """
     make, model = NETWORKS[name]
     device, clock = torch.device(options.device), clock_of(options.device)
     source = ["CIFAR10", "--data.root", options.data] if options.data else ["Shapes", "--data.size", "28"]
-    source += [] if options.data else ["--data.train_size", "20000"]
+    source += [] if options.data else ["--data.train_size", "300" if options.rehearse else "20000"]
     accelerator = "gpu" if device.type == "cuda" else "cpu"
     words = ["--model", model, "--data", *source, "--trainer.accelerator", accelerator, "--trainer.devices", "1"]
     data, fit = our_fit([*words, "--threads", str(options.threads)])
@@ -208,13 +209,11 @@ def rows(name: str, options: argparse.Namespace) -> list[Ratio]:
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="3 blocks of 5 steps instead of 21 of 20")
-    parser.add_argument("--data", default=None, help="folder of real CIFAR-10; generated images otherwise")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    options.steps, options.blocks = (5, 3) if options.quick else (20, 21)
+    made = parser(__doc__, "3 blocks of 5 steps instead of 21 of 20")
+    made.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    made.add_argument("--threads", type=int, default=1)
+    options = made.parse_args()
+    options.steps, options.blocks = sized(options, (20, 21), (5, 3), (1, 1))
     if os.environ.get("MALLOC_ARENA_MAX") != "1":
         # every thread would have memory of its own, and page faults that depend on which one was first
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "MALLOC_ARENA_MAX": "1"})

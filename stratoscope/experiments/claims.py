@@ -1,11 +1,14 @@
 """Whether the runs bear a claim out, by bounds that were written down before them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stratoscope.experiments.chance import ERROR_RATE, POWER, at_chance
 from stratoscope.experiments.grid import selected
+from stratoscope.experiments.measured import as_share
 from stratoscope.experiments.quantities import Cell, Estimate, Result, brief, compared
-from stratoscope.experiments.specification import FULL, Claim, Experiment, Published, Where
+from stratoscope.experiments.specification import FULL, Claim, Experiment, Published, Quantity, Where
 
 HOLDS, FAILS, UNCLEAR, NO_DATA, OTHER_SCALE = "holds", "does not hold", "unclear", "no data", "not comparable"
 INCOMPLETE = "incomplete"
@@ -17,8 +20,8 @@ class Verdict:
 
     Attributes:
         claim: The claim.
-        verdict: holds, does not hold, unclear (the interval over repetitions reaches over a bound, or a difference or
-            ratio has an epoch in it that never came), incomplete (runs that it is about are missing), no data, or not
+        verdict: holds, does not hold, unclear (the interval reaches over a bound, how far it reaches is not known, or
+            an epoch that it is about did not come), incomplete (runs that it is about are missing), no data, or not
             comparable (a claim about full scale, at another).
         numbers: What it rests on, by group of runs.
         missing: Runs that it is about and that have not finished.
@@ -33,6 +36,9 @@ class Verdict:
     def bounds(self) -> str:
         """The bounds in words."""
         low, high = self.claim.at_least, self.claim.at_most
+        if self.claim.chance is not None and self.claim.within is not None:
+            away = f"{brief(self.claim.within)} away is found with probability {POWER:.0%} or more"
+            return f"{told_chance(self.claim.chance)}; what is {away}"
         parts = [
             f"{words} {brief(bound)}" for words, bound in (("at least", low), ("at most", high)) if bound is not None
         ]
@@ -47,13 +53,19 @@ class Comparison:
         published: The paper's.
         runs: Which runs.
         ours: Ours; None if there is none yet.
-        verdict: holds (within the tolerance), does not hold, not comparable (another scale), incomplete, or no data.
+        verdict: holds (within the tolerance, its interval too), does not hold, unclear, not comparable (another scale),
+            incomplete, or no data.
     """
 
     published: Published
     runs: str
     ours: Estimate | None
     verdict: str
+
+
+def told_chance(chance: float) -> str:
+    """A comparison with chance in words."""
+    return f"chance, {brief(chance)} (binomial tests, {ERROR_RATE:.0%} in all)"
 
 
 def verdict_of(claim: Claim, experiment: Experiment, scale: str, results: Sequence[Result]) -> Verdict:
@@ -65,8 +77,13 @@ def verdict_of(claim: Claim, experiment: Experiment, scale: str, results: Sequen
         scale: The scale of the runs.
         results: The runs.
     """
-    found = compared(results, experiment.quantities[claim.quantity], claim.of, claim.minus, claim.over)
-    verdicts = [_kept(one, claim.at_least, claim.at_most) for one in found.values()]
+    quantity = experiment.quantities[claim.quantity]
+    found = compared(results, quantity, claim.of, claim.minus, claim.over, experiment.samples)
+    if claim.chance is not None:
+        comparisons = comparisons_with_chance(experiment, results)
+        verdicts = [_guessed(one, quantity, claim.chance, claim.within, comparisons) for one in found.values()]
+    else:
+        verdicts = [_kept(one, claim.at_least, claim.at_most) for one in found.values()]
     order = [FAILS, UNCLEAR, HOLDS]
     verdict = min(verdicts, key=order.index) if verdicts else NO_DATA
     missing = _missing(results, claim.of, claim.minus if claim.minus is not None else claim.over)
@@ -86,14 +103,43 @@ def comparison_with(published: Published, experiment: Experiment, scale: str, re
         scale: The scale of the runs; only full ones can be held against a paper.
         results: The runs.
     """
-    found = compared(results, experiment.quantities[published.quantity], published.of, None, published.over)
+    quantity = experiment.quantities[published.quantity]
+    found = compared(results, quantity, published.of, None, published.over, experiment.samples)
     runs = ", ".join(str(label) for label in published.of.values())
     ours = next(iter(found.values()), None)
     if ours is None:
         return Comparison(published, runs, None, NO_DATA)
-    verdict = _kept(ours, published.value - published.tolerance, published.value + published.tolerance, margin=False)
+    if published.chance is not None:
+        verdict = _guessed(ours, quantity, published.chance, None, comparisons_with_chance(experiment, results))
+    else:
+        tolerance = published.tolerance or 0.0
+        verdict = _kept(ours, published.value - tolerance, published.value + tolerance)
     verdict = INCOMPLETE if _missing(results, published.of, published.over) else verdict
     return Comparison(published, runs, ours, verdict if scale == FULL else OTHER_SCALE)
+
+
+def comparisons_with_chance(experiment: Experiment, results: Sequence[Result]) -> int:
+    """How many there are in an experiment, over which the error rate is shared: a quantity of a run counts once."""
+    judged = [(one.quantity, one.of) for one in experiment.claims if one.chance is not None]
+    judged += [(one.quantity, one.of) for one in experiment.published if one.chance is not None]
+    tests = {
+        (experiment.quantities[quantity], result.planned.name)
+        for quantity, of in judged
+        for result in results
+        if selected(result.planned.labels, of)
+    }
+    return len(tests)
+
+
+def _guessed(estimate: Estimate, quantity: Quantity, chance: float, within: float | None, comparisons: int) -> str:
+    """Whether networks guess; unclear if their test set is too small to find out those that are so far from it."""
+    counted = [one.counted for one in estimate.readings if one.counted is not None]
+    if len(counted) < len(estimate.readings):
+        return UNCLEAR
+    share = as_share(chance, quantity)
+    away = None if within is None else abs(as_share(chance + within, quantity) - share)
+    same, able = at_chance(counted, share, comparisons, away)
+    return FAILS if not same else HOLDS if able else UNCLEAR
 
 
 def _missing(results: Sequence[Result], of: Where, other: Where | None) -> int:
@@ -110,13 +156,13 @@ def _missing(results: Sequence[Result], of: Where, other: Where | None) -> int:
     )
 
 
-def _kept(estimate: Estimate, low: float | None, high: float | None, margin: bool = True) -> str:
-    mean, width = estimate.mean, estimate.margin * margin
-    if (low is not None and mean + width < low) or (high is not None and mean - width > high):
+def _kept(estimate: Estimate, low: float | None, high: float | None) -> str:
+    """Whether bounds are kept, by the whole interval; what never came is not more than any number, nor fewer."""
+    if (low is not None and estimate.high < low) or (high is not None and estimate.low > high):
         return FAILS
-    if (low is None or mean - width >= low) and (high is None or mean + width <= high):
-        return HOLDS
-    return UNCLEAR
+    inside = (low is None or estimate.low >= low) and (high is None or estimate.high <= high)
+    known = math.isfinite(estimate.mean) and not math.isnan(estimate.margin)
+    return HOLDS if inside and known else UNCLEAR
 
 
 def told(cell: Cell, among: Sequence[Cell]) -> str:

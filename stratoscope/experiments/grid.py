@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from stratoscope.bounded_files import read_json
 from stratoscope.experiments.specification import FULL, SEED, Experiment, Options, Scale, Where
 from stratoscope.refusal import Refused
 from stratoscope.refused import nearest
@@ -45,7 +46,7 @@ class PlannedRun:
     def finished(self) -> bool:
         """Whether it has ended as it should."""
         try:
-            return bool(json.loads((self.path / "run.json").read_text())["status"] == "finished")
+            return bool(read_json(self.path / "run.json")["status"] == "finished")
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
@@ -109,6 +110,18 @@ def chosen_scale(experiment: Experiment, name: str) -> Scale:
     if name != FULL and name not in experiment.scales:
         raise Refused(f"--scale {name}: {experiment.name} has {', '.join([FULL, *experiment.scales])}")
     return experiment.scales.get(name, Scale(""))
+
+
+def repetitions(runs: Sequence[PlannedRun]) -> list[list[Options]]:
+    """The options of the runs that are repetitions of each other, group by group.
+
+    Args:
+        runs: Runs of one experiment.
+    """
+    groups: dict[tuple[tuple[str, Any], ...], list[Options]] = {}
+    for run in runs:
+        groups.setdefault(run.cell, []).append(run.options)
+    return list(groups.values())
 
 
 def selected(labels: Mapping[str, Any], where: Where | None) -> bool:

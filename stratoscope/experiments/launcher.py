@@ -86,7 +86,10 @@ class Launcher:
             if process.exitcode == REFUSED and (changed or holder(run.path)):  # another launcher was faster
                 waiting.append(run)
                 continue
-            state = ended[run.name] = _state(process.exitcode)
+            state = _state(process.exitcode)
+            if state == FINISHED and not run.finished:
+                state = INTERRUPTED  # its max_time is over
+            ended[run.name] = state
             took = f"{time.monotonic() - began:.0f} s" if changed or state != FINISHED else "before"
             self.say(f"{run.name}: {state} ({took}){_reason(run, state)}")
 

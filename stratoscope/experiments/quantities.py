@@ -1,13 +1,13 @@
-"""Numbers read off finished runs, and put together over repetitions."""
+"""Numbers of finished runs, put together over repetitions."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
 
 from stratoscope.experiments.grid import PlannedRun, selected
-from stratoscope.experiments.specification import OF_LAYERS, SEED, Figure, Quantity, Where
+from stratoscope.experiments.measured import Reading, Sizes, reading, relative
+from stratoscope.experiments.specification import SEED, Figure, Quantity, Where
 from stratoscope.run_record import RunRecord
 
 Cell = tuple[tuple[str, object], ...]
@@ -28,34 +28,76 @@ class Result:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number over repetitions.
+    """A number over repetitions, with all that it may be off by.
+
+    The distance of either end of the interval from the mean is sqrt(t^2 + s^2) + r: t half the 95 % interval of the
+    mean over repetitions (Student's; 0 for a single one, of whose spread nothing is known), s the error of the test
+    set, which is the same set in all repetitions and so does not shrink with their number, and r the rounding of whole
+    numbers, which need not have the same sign twice.
 
     Attributes:
-        values: One for each repetition.
+        readings: One for each repetition.
     """
 
-    values: tuple[float, ...]
+    readings: tuple[Reading, ...]
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The number of every repetition."""
+        return tuple(one.value for one in self.readings)
 
     @property
     def mean(self) -> float:
         """Their mean."""
-        return fmean(self.values) if self.values else math.nan
+        return fmean(self.values) if self.readings else math.nan
 
     @property
-    def margin(self) -> float:
-        """Half the 95 % interval of the mean (Student's t); 0 for a single one, of which nothing is known."""
-        if len(self.values) < 2 or not all(map(math.isfinite, self.values)):
+    def spread(self) -> float:
+        """Half the 95 % interval of the mean over repetitions."""
+        if len(self.readings) < 2 or not math.isfinite(self.mean):
             return 0.0
         from scipy.stats import t
 
-        return float(t.ppf(0.975, len(self.values) - 1)) * stdev(self.values) / math.sqrt(len(self.values))
+        return float(t.ppf(0.975, len(self.readings) - 1)) * stdev(self.values) / math.sqrt(len(self.readings))
+
+    @property
+    def low(self) -> float:
+        """Lower end of its interval."""
+        if not math.isfinite(self.mean):
+            return min((one.low for one in self.readings), default=math.nan)
+        return self.mean - self._distance(0)
+
+    @property
+    def high(self) -> float:
+        """Upper end of its interval."""
+        if not math.isfinite(self.mean):
+            return max((one.high for one in self.readings), default=math.nan)
+        return self.mean + self._distance(1)
+
+    @property
+    def margin(self) -> float:
+        """The distance of the farther end from the mean; 0 if there is no mean, not a number if it is not known."""
+        if not math.isfinite(self.mean):
+            return 0.0
+        ends = self.mean - self.low, self.high - self.mean
+        return math.nan if any(map(math.isnan, ends)) else max(ends)
+
+    def _distance(self, side: int) -> float:
+        sampling = fmean(one.sampling[side] for one in self.readings)
+        return math.hypot(self.spread, sampling) + fmean(one.rounding[side] for one in self.readings)
 
     def __str__(self) -> str:
         if math.isinf(self.mean):
-            return "never"
-        if self.values and math.isnan(self.mean):
-            return "not known"
-        return f"{brief(self.mean)} ± {brief(self.margin)}" if len(self.values) > 1 else brief(self.mean)
+            watched = min(one.low for one in self.readings if math.isinf(one.value)) - 1
+            return f"never in {brief(watched)} epochs"
+        if self.readings and math.isnan(self.mean):
+            ends = (("above", self.low), ("below", self.high))
+            return ", ".join(["not known", *(f"{words} {brief(end)}" for words, end in ends if math.isfinite(end))])
+        if math.isnan(self.margin):
+            return f"{brief(self.mean)} ± ?"
+        return (
+            f"{brief(self.mean)} ± {brief(self.margin)}" if len(self.readings) > 1 or self.margin else brief(self.mean)
+        )
 
 
 def brief(number: float) -> str:
@@ -63,122 +105,33 @@ def brief(number: float) -> str:
     return "-" if math.isnan(number) else f"{number:,.4g}" if abs(number) < 1e4 else f"{number:,.0f}"
 
 
-def course(record: RunRecord, quantity: Quantity) -> dict[int, float]:
-    """A quantity's metric at every epoch at which it is known, in its unit.
-
-    Args:
-        record: The run.
-        quantity: What to read.
-    """
-    if quantity.metric:
-        rows = ((row["epoch"], row.get(quantity.metric)) for row in record.metrics)
-        found = {int(epoch): float(value) for epoch, value in rows if epoch is not None and value is not None}
-    else:
-        found = {epoch: max(by_layer.values()) for epoch, by_layer in layers(record, quantity).items() if by_layer}
-    return {epoch: in_unit(value, quantity) for epoch, value in sorted(found.items())}
-
-
-def layers(record: RunRecord, quantity: Quantity) -> dict[int, dict[str, float]]:
-    """Accuracies of a probe by epoch and layer, as shares.
-
-    Args:
-        record: The run.
-        quantity: Which probe; the layers are those it names, or all.
-    """
-    labels, split, *wanted = quantity.probe.split()
-    found: dict[int, dict[str, float]] = {}
-    for row in record.probes:
-        if (row["labels"], row["split"]) != (labels, split) or not row["chosen"] or row["accuracy"] is None:
-            continue
-        layer = str(row["layer"])
-        if not wanted or {layer, layer.removeprefix("network.")} & set(wanted):
-            found.setdefault(int(row["epoch"]), {})[layer] = float(row["accuracy"])
-    return dict(sorted(found.items()))
-
-
-def in_unit(value: float, quantity: Quantity) -> float:
-    """A share as an error, and in percent, where that is asked for."""
-    value = 1 - value if quantity.error else value
-    return 100 * value if quantity.percent else value
-
-
-def number(record: RunRecord, quantity: Quantity) -> float | str | None:
-    """A quantity of one run; infinity for an epoch that does not come, None if nothing is known.
-
-    Args:
-        record: The run.
-        quantity: What to read.
-    """
-    if quantity.take in OF_LAYERS:
-        return _of_layers(record, quantity)
-    values = course(record, quantity)
-    if not values:
-        return None
-    if quantity.at_epoch is not None:
-        return values.get(quantity.at_epoch)
-    low, high = quantity.at_least, quantity.at_most
-    if low is not None or high is not None:
-        reached = (epoch for epoch, value in values.items() if _within(value, low, high))
-        return float(next(reached, math.inf))
-    take: dict[str, Callable[[Sequence[float]], float]] = {
-        "first": lambda found: found[0],
-        "last": lambda found: found[-1],
-        "max": max,
-        "min": min,
-        "gain": lambda found: found[-1] - found[0],
-        "fall": lambda found: max(found) - found[-1],
-    }
-    return take[quantity.take](list(values.values()))
-
-
-def _of_layers(record: RunRecord, quantity: Quantity) -> float | str | None:
-    """What is said of the layers at the last epoch."""
-    by_epoch = layers(record, quantity)
-    last = by_epoch[max(by_epoch)] if by_epoch else {}
-    if not last:
-        return None
-    if quantity.take == "best_layer":
-        return max(last, key=lambda layer: last[layer])
-    if quantity.take == "behind_best":
-        everywhere = layers(record, replace(quantity, probe=" ".join(quantity.probe.split()[:2])))
-        behind = max(last.values()) - max(everywhere[max(by_epoch)].values())
-        return 100 * behind if quantity.percent else behind
-    return _rank_correlation([in_unit(value, quantity) for value in last.values()])
-
-
-def _rank_correlation(values: Sequence[float]) -> float | None:
-    """Spearman's correlation of values with their places: 0 if they are all the same, None for a single one."""
-    from scipy.stats import spearmanr
-
-    if len(set(values)) < 2:
-        return 0.0 if len(values) > 1 else None
-    correlation: Any = spearmanr(range(len(values)), values)
-    return float(correlation.statistic)
-
-
-def _within(value: float, low: float | None, high: float | None) -> bool:
-    return (low is None or value >= low) and (high is None or value <= high)
-
-
-def estimates(results: Sequence[Result], quantity: Quantity, of: Where | None) -> dict[Cell, dict[object, float]]:
+def readings(
+    results: Sequence[Result], quantity: Quantity, of: Where | None, sizes: Sizes | None = None
+) -> dict[Cell, dict[object, Reading]]:
     """A quantity of all runs that are meant, by cell (all labels but the seed's) and seed.
 
     Args:
         results: The runs.
         quantity: What to read; one that is a number.
         of: Which runs.
+        sizes: Of sets, by name, where runs do not say.
     """
-    found: dict[Cell, dict[object, float]] = {}
+    found: dict[Cell, dict[object, Reading]] = {}
     for result in results:
         if result.record is not None and selected(result.planned.labels, of):
-            value = number(result.record, quantity)
-            if value is not None:
-                found.setdefault(result.planned.cell, {})[result.planned.labels.get(SEED)] = float(value)
+            one = reading(result.record, quantity, sizes or {})
+            if isinstance(one, Reading):
+                found.setdefault(result.planned.cell, {})[result.planned.labels.get(SEED)] = one
     return found
 
 
 def compared(
-    results: Sequence[Result], quantity: Quantity, of: Where, minus: Where | None, over: Where | None
+    results: Sequence[Result],
+    quantity: Quantity,
+    of: Where,
+    minus: Where | None,
+    over: Where | None,
+    sizes: Sizes | None = None,
 ) -> dict[Cell, Estimate]:
     """A quantity of the runs that are meant, or its difference or ratio to that of others, by cell.
 
@@ -190,29 +143,22 @@ def compared(
         of: Which runs.
         minus: Whose quantity is subtracted.
         over: Whose quantity it is divided by.
+        sizes: Of sets, by name, where runs do not say.
     """
-    mine = estimates(results, quantity, of)
+    mine = readings(results, quantity, of, sizes)
     other = minus if minus is not None else over
     if other is None:
         return {cell: Estimate(tuple(by_seed.values())) for cell, by_seed in mine.items()}
-    theirs = estimates(results, quantity, other)
+    theirs = readings(results, quantity, other, sizes)
     found: dict[Cell, Estimate] = {}
     for cell, by_seed in mine.items():
         free = [pair for pair in cell if pair[0] not in other]
         for base, by_base_seed in theirs.items():
             if all(pair in base for pair in free):
                 pairs = [(by_seed[seed], by_base_seed[seed]) for seed in by_seed if seed in by_base_seed]
-                values = [_relative(a, b, minus is not None) for a, b in pairs]
-                if values:
-                    found[cell] = Estimate(tuple(values))
+                if pairs:
+                    found[cell] = Estimate(tuple(relative(one, two, minus is not None) for one, two in pairs))
     return found
-
-
-def _relative(a: float, b: float, minus: bool) -> float:
-    """Difference or ratio; not a number if an epoch has never come, of which only a lower bound is known."""
-    if math.isinf(a) or math.isinf(b):
-        return math.nan
-    return a - b if minus else a / b if b else math.nan
 
 
 def drawn(results: Sequence[Result], figure: Figure) -> dict[str, list[Result]]:

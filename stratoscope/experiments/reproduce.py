@@ -10,28 +10,18 @@ from rich.console import Console
 from rich.table import Table
 
 from stratoscope.experiments.calibration import expected_seconds
-from stratoscope.experiments.grid import PlannedRun, chosen_scale, planned_runs
+from stratoscope.experiments.grid import PlannedRun, chosen_scale, planned_runs, repetitions
 from stratoscope.experiments.launcher import FINISHED, INTERRUPTED, Launcher
-from stratoscope.experiments.plan_file import write_plan
+from stratoscope.experiments.plan_file import as_begun, write_plan
 from stratoscope.experiments.slurm import submit
 from stratoscope.experiments.specification import FULL, Experiment, experiment_names, read_experiment
+from stratoscope.free_options import FREE
+from stratoscope.masking import masked_words
 from stratoscope.one_line_parser import OneLineParser
+from stratoscope.printable import printable
 from stratoscope.refusal import Refused
+from stratoscope.seeds import told_repetitions
 from stratoscope.wandb_setup import group_of
-
-# options of fit that say where and how a run is done, not what it is
-FREE = (
-    "--data.root",
-    "--data.download",
-    "--model.channels_last",
-    "--threads",
-    "--trainer.accelerator",
-    "--trainer.devices",
-    "--trainer.strategy",
-    "--trainer.num_nodes",
-    "--trainer.logger",
-    "--trainer.enable_progress_bar",
-)
 
 
 def reproduce(words: Sequence[str]) -> int:
@@ -51,7 +41,7 @@ def reproduce(words: Sequence[str]) -> int:
         print("\n".join(_listed()))
         return 0
     _check_free(more)
-    experiment = read_experiment(asked.name)
+    experiment = as_begun(read_experiment(asked.name), asked.name, asked.scale, asked.runs)
     runs = whole = planned_runs(experiment, asked.scale, asked.runs)
     for choice in asked.only:
         runs = _chosen(experiment, runs, choice)
@@ -64,18 +54,21 @@ def reproduce(words: Sequence[str]) -> int:
         return 0
     if asked.task is not None:
         return _task(runs, asked.task, more)
+    slurm = asked.slurm or asked.slurm_template
+    if slurm and masked_words(more) != more:
+        raise Refused("reproduce: a key would be written into the job script: give it in the environment")
     write_plan(experiment, asked.name, asked.scale, whole)
-    if asked.slurm or asked.slurm_template:
+    if slurm:
         only = [word for choice in asked.only for word in ("--only", choice)]
         same = [asked.name, "--scale", asked.scale, "--runs", asked.runs, *only, *more]
         template = Path(asked.slurm_template) if asked.slurm_template else None
         report = ["report", str(runs[0].folder)]
-        print("\n".join(submit(experiment, runs, ["reproduce", *same, "--task"], report, template)))
+        print(printable("\n".join(submit(experiment, runs, ["reproduce", *same, "--task"], report, template))))
         return 0
-    ended = Launcher(asked.jobs, more, lambda line: print(line, flush=True)).run(runs)
+    ended = Launcher(asked.jobs, more, lambda line: print(printable(line), flush=True)).run(runs)
     from stratoscope.report import write_report
 
-    print(write_report(runs[0].folder))
+    print(printable(write_report(runs[0].folder)))
     failed = [f"{name} ({state})" for name, state in ended.items() if state != FINISHED]
     if INTERRUPTED in ended.values():
         print("stratoscope: interrupted; the same command goes on", file=sys.stderr)
@@ -111,7 +104,7 @@ def _parser() -> OneLineParser:
     only = "AXIS=LABEL,...: only these runs, and those that they start from; may be given for several axes"
     parser.add_argument("--only", action="append", default=[], help=only)
     parser.add_argument("--runs", default="runs", help="folder of all runs")
-    jobs = "runs at a time on this machine; by default one for each core, or one on a GPU"
+    jobs = "runs at a time on this machine; by default one for each core, or GPU: fewer where others are at work too"
     parser.add_argument("--jobs", type=_count, default=_jobs(), help=jobs)
     parser.add_argument("--dry-run", "--dry_run", action="store_true", help="print the plan with the expected time")
     parser.add_argument("--wandb", action="store_true", help="mirror every run to W&B, in one group")
@@ -182,17 +175,25 @@ def _task(runs: Sequence[PlannedRun], number: int, more: Sequence[str]) -> int:
 
 def _print_plan(experiment: Experiment, scale: str, runs: Sequence[PlannedRun], more: Sequence[str], jobs: int) -> None:
     note = chosen_scale(experiment, scale).note
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     console.print(
-        f"{experiment.title}\nscale {scale}{f': {note}' if note else ''}; {len(runs)} runs in {runs[0].folder}"
+        printable(
+            f"{experiment.title}\nscale {scale}{f': {note}' if note else ''}; {len(runs)} runs in {runs[0].folder}"
+        )
     )
+    if differing := told_repetitions(repetitions(runs)):
+        console.print(differing)
     expected = expected_seconds(runs, more)
     table = Table(box=None, pad_edge=False)
     for column in ("run", *experiment.axes, "minutes"):
         table.add_column(column, justify="right" if column == "minutes" else "left", overflow="fold")
     for run in runs:
-        table.add_row(run.name, *(str(label) for label in run.labels.values()), f"{expected[run.name] / 60:.1f}")
+        table.add_row(run.name, *(printable(label) for label in run.labels.values()), f"{expected[run.name] / 60:.1f}")
     console.print(table)
     together = sum(expected.values()) / 60
     console.print(f"one after the other: about {together:.0f} min; {jobs} at a time: {together / jobs:.0f}")
-    console.print(f"the first: stratoscope {' '.join(runs[0].words(*more))}")
+    console.print(
+        "(from a few steps of each network, one run alone, on this machine as busy as it is now; several at a time "
+        "take longer than that where they share cores or memory)"
+    )
+    console.print(printable(f"the first: stratoscope {' '.join(masked_words(runs[0].words(*more)))}"))

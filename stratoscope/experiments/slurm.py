@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from stratoscope.callbacks.atomic import replacing
 from stratoscope.experiments.grid import PlannedRun
 from stratoscope.experiments.specification import Experiment, experiments_folder
+from stratoscope.files.atomic import replacing
 from stratoscope.refusal import Refused
 
 MOST_AT_A_TIME = 32

@@ -12,16 +12,16 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-import yaml
-
 import stratoscope
-from stratoscope.arguments import doubled_key
+from stratoscope.arguments import ANCHORS, doubled_key
+from stratoscope.bounded_files import read_text, yaml_value
 from stratoscope.refusal import Refused
 
 Options = dict[str, Any]  # of `stratoscope fit`, without the two dashes
 Where = dict[str, Any]  # labels of runs, by axis: one or a list of them
 SEED = "seed"  # the axis whose runs are repetitions of each other
 FULL = "full"
+TRAIN = "train"  # the set
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Quantity:
         at_most: Or at most this.
         percent: Whether it is a share to be given in percent.
         error: Whether to give 1 minus it.
+        exact: Whether a metric is no mean over samples, so that there is no error of a test set: a count, a time.
         unit: Its unit, for axes and tables.
     """
 
@@ -70,6 +71,7 @@ class Quantity:
     at_most: float | None = None
     percent: bool = False
     error: bool = False
+    exact: bool = False
     unit: str = ""
 
 
@@ -85,8 +87,12 @@ class Claim:
         over: Runs whose quantity it is divided by.
         at_least: Lower bound; every group of runs must keep it.
         at_most: Upper bound.
+        chance: Instead of bounds: the value of guessing, which no network may differ from.
+        within: With it: how far from it a network must be for the test set to find it out.
         source: Who says so, and where.
         full_scale: Whether its bounds mean something at full scale only.
+        paper: What the source gives for it, in the quantity's unit: one number, or several for several groups.
+        basis: How the bounds were chosen.
     """
 
     text: str
@@ -96,8 +102,12 @@ class Claim:
     over: Where | None = None
     at_least: float | None = None
     at_most: float | None = None
+    chance: float | None = None
+    within: float | None = None
     source: str = ""
     full_scale: bool = False
+    paper: list[float] = field(default_factory=list)
+    basis: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,7 @@ class Published:
         of: The runs it is about.
         value: The number, in the quantity's unit.
         tolerance: How far from it ours may be.
+        chance: Instead: the value of guessing, if the paper's number is a guesser's and ours has to be one too.
         source: Where it stands, and how it was read.
         over: Runs whose quantity it is divided by.
     """
@@ -118,7 +129,8 @@ class Published:
     quantity: str
     of: Where
     value: float
-    tolerance: float
+    tolerance: float | None = None
+    chance: float | None = None
     source: str = ""
     over: Where | None = None
 
@@ -174,8 +186,9 @@ class Experiment:
         table: Quantities of the table of all runs; the default is all of them.
         scales: Smaller versions, by name.
         note: A sentence for whoever reads the report.
+        samples: Sizes of test sets, by name, where runs do not say them: for data of one's own.
         command: `fit`, or `validate` for networks whose given weights are probed as they are.
-        name: `<paper>/<figure>`; from the file's place.
+        name: `<paper>/<figure>`; from the file's place (`name_of`).
     """
 
     title: str
@@ -190,6 +203,7 @@ class Experiment:
     table: list[str] = field(default_factory=list)
     scales: dict[str, Scale] = field(default_factory=dict)
     note: str = ""
+    samples: dict[str, int] = field(default_factory=dict)
     command: str = "fit"
     name: str = ""
 
@@ -212,6 +226,15 @@ def experiment_names() -> list[str]:
     return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.glob("*/*.yaml"))
 
 
+def file_of(name: str) -> Path:
+    """The file of an experiment.
+
+    Args:
+        name: `<paper>/<figure>` of one that comes with the package, or a file.
+    """
+    return Path(name) if name.endswith((".yaml", ".yml")) else experiments_folder() / f"{name}.yaml"
+
+
 def read_experiment(name: str) -> Experiment:
     """Read an experiment.
 
@@ -221,22 +244,35 @@ def read_experiment(name: str) -> Experiment:
     Raises:
         Refused: If there is none, or it is not what it should be.
     """
-    file = Path(name) if name.endswith((".yaml", ".yml")) else experiments_folder() / f"{name}.yaml"
+    file = file_of(name)
     if not file.is_file():
         close = get_close_matches(name, experiment_names(), n=1, cutoff=0.4)
         hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(experiment_names())}"
         raise Refused(f"no experiment {name}{hint}")
     try:
-        if twice := doubled_key(file.read_text()):
+        text = read_text(file)
+        if twice := doubled_key(text):
             raise Refused(f"{file}: {twice}")
-        content = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Refused(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
+        content = yaml_value(text)
+    except ValueError as error:
+        raise Refused(f"{file} is no valid YAML: {error}") from error
+    if isinstance(content, dict):
+        content = {key: value for key, value in content.items() if not str(key).startswith(ANCHORS)}
     if isinstance(content, dict) and isinstance(content.get("published"), list):
         content["published"] = [one for entry in content["published"] for one in _series(entry)]
-    experiment: Experiment = _made(Experiment, content, str(file), name="/".join(file.with_suffix("").parts[-2:]))
+    experiment: Experiment = _made(Experiment, content, str(file), name=name_of(file))
     _check(experiment, str(file))
     return experiment
+
+
+def name_of(file: Path) -> str:
+    """The name of an experiment, `<folder>/<file>`, from its true place: the same however it was typed.
+
+    Args:
+        file: Its file.
+    """
+    parts = file.resolve().with_suffix("").parts[-2:]
+    return "/".join(filter(None, (re.sub(r"[^\w.+-]+", "-", part).strip("-.") for part in parts)))
 
 
 def _series(entry: Any) -> list[Any]:
@@ -336,6 +372,9 @@ def _check(experiment: Experiment, where: str) -> None:
                     known(label, experiment.axes[axis], f"label of {axis}", place)
 
     known(experiment.command, COMMANDS, "command", "command")
+    for name, size in experiment.samples.items():
+        if size < 1:
+            raise Refused(f"{where}: samples: {name} must be 1 or more, got {size}")
     for block in experiment.runs:
         labels(block, "runs")
         for axis in experiment.axes:
@@ -348,6 +387,9 @@ def _check(experiment: Experiment, where: str) -> None:
             raise Refused(
                 f"{where}: quantities: {name}: probe must be a label kind and a split, such as true_label test"
             )
+        if quantity.exact and (quantity.probe or "acc" in quantity.metric or quantity.metric.endswith("loss")):
+            others = "metrics other than accuracies, losses and probes, whose error is known"
+            raise Refused(f"{where}: quantities: {name}: exact is for {others}")
         if quantity.take in OF_LAYERS and not quantity.probe:
             raise Refused(f"{where}: quantities: {name}: {quantity.take} needs a probe")
         if quantity.take == "behind_best" and len(quantity.probe.split()) < 3:
@@ -364,12 +406,23 @@ def _check(experiment: Experiment, where: str) -> None:
                 raise Refused(f"{where}: claims: {claim.text}: minus and over name one label of each axis they name")
         for selection in (claim.of, claim.minus, claim.over):
             labels(selection, f"claims: {claim.text}")
-        if claim.at_least is None and claim.at_most is None:
+        bounded = claim.at_least is not None or claim.at_most is not None
+        if claim.chance is None and not bounded:
             raise Refused(f"{where}: claims: {claim.text}: needs at_least or at_most, or it could not fail")
+        if (claim.chance is None) != (claim.within is None) or (claim.chance is not None and bounded):
+            raise Refused(f"{where}: claims: {claim.text}: needs chance and within, or bounds, not both")
+        if claim.chance is not None and (claim.minus is not None or claim.over is not None or not claim.within):
+            raise Refused(f"{where}: claims: {claim.text}: chance is for a quantity of its own, within above 0")
+        if claim.chance is not None:
+            _check_chance(experiment, claim.quantity, claim.chance, claim.within, f"{where}: claims: {claim.text}")
     for number in experiment.published:
         known(number.quantity, experiment.quantities, "quantity", "published")
         labels(number.of, "published")
         labels(number.over, "published")
+        if (number.tolerance is None) == (number.chance is None):
+            raise Refused(f"{where}: published: {number.quantity}: needs tolerance or chance, one of them")
+        if number.chance is not None:
+            _check_chance(experiment, number.quantity, number.chance, None, f"{where}: published: {number.quantity}")
     for name, figure in experiment.figures.items():
         known(figure.kind, sorted(KINDS), "kind", f"figures: {name}")
         known(figure.quantity, experiment.quantities, "quantity", f"figures: {name}")
@@ -383,6 +436,35 @@ def _check(experiment: Experiment, where: str) -> None:
     for scale_name, scale in experiment.scales.items():
         for axis, chosen in [*scale.axes.items(), *scale.only.items()]:
             labels({axis: list(chosen)}, f"scales: {scale_name}")
+
+
+def _check_chance(experiment: Experiment, name: str, chance: float, within: float | None, place: str) -> None:
+    """Look whether a quantity counts samples, so that it can be compared with chance.
+
+    Raises:
+        Refused: If it is not an accuracy, or error, of a test set at one epoch, or chance is no share, or nothing is as
+            far from it as a network has to be.
+    """
+    quantity = experiment.quantities[name]
+    at_one = quantity.at_epoch is not None or quantity.take in {"first", "last"}
+    bounded = quantity.at_least is not None or quantity.at_most is not None
+    split, _, metric = quantity.metric.rpartition("/")
+    if not at_one or bounded or (quantity.metric and "acc" not in metric):
+        raise Refused(f"{place}: chance needs an accuracy, or error, at one epoch: take first, last or at_epoch")
+    labels_split_layers = quantity.probe.split()
+    if quantity.probe and len(labels_split_layers) != 3:
+        raise Refused(
+            f"{place}: chance needs the probe of one layer, true_label test conv2: the best of all is no guess"
+        )
+    if TRAIN in (split, *labels_split_layers[1:2]):
+        raise Refused(f"{place}: chance needs a test set: what was trained on is no sample")
+    whole = 100 if quantity.percent else 1
+    if not 0 < chance < whole:
+        raise Refused(f"{place}: chance must be between 0 and {whole}, got {chance}")
+    if within is not None and not (0 <= chance - within or chance + within <= whole):
+        raise Refused(
+            f"{place}: within {within} of chance, {chance}, there is all from 0 to {whole}: no network is farther"
+        )
 
 
 def place_of(label: Any, figure: Figure) -> float:
@@ -414,6 +496,8 @@ def _check_figure(experiment: Experiment, name: str, figure: Figure, where: str)
         return
     if not figure.x or quantity.take == "best_layer":
         raise Refused(f"{place}: points needs {'a quantity that is a number' if figure.x else 'x'}")
+    if figure.x == SEED:
+        raise Refused(f"{place}: x must be another axis than {SEED}, whose runs are one point together")
     chosen = figure.of.get(figure.x, "all")
     labels = list(experiment.axes[figure.x]) if chosen == "all" else chosen if isinstance(chosen, list) else [chosen]
     for label in labels:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from stratoscope.callbacks.heat_map import Cell, HeatMap
 from stratoscope.callbacks.probe_table import evenly, shared_prefix
-from stratoscope.experiments.quantities import Estimate, Result, compared, course, drawn, in_unit, layers
+from stratoscope.experiments.measured import course, in_unit, layers
+from stratoscope.experiments.quantities import Estimate, Result, compared, drawn
 from stratoscope.experiments.specification import SEED, Experiment, Figure, Quantity, place_of
 
 if TYPE_CHECKING:
@@ -105,9 +106,9 @@ def _curves(
 def _points(
     axis: "Axes", experiment: Experiment, figure: Figure, results: Sequence[Result], groups: dict[str, list[Result]]
 ) -> list[Row]:
-    """A number over an axis, with its 95 % interval over seeds; the paper's as hollow marks."""
+    """A number over an axis, with its 95 % interval; the paper's as hollow marks."""
     quantity, rows = experiment.quantities[figure.quantity], []
-    found = compared(results, quantity, figure.of, None, figure.over)
+    found = compared(results, quantity, figure.of, None, figure.over, experiment.samples)
     for number, name in enumerate(groups):
         points: list[tuple[float, Estimate]] = []
         for cell, estimate in found.items():
@@ -119,9 +120,9 @@ def _points(
         points = [(x, one) for x, one in points if math.isfinite(one.mean)]
         points.sort(key=lambda point: point[0])
         if points:
-            x, y, margin = zip(*((x, one.mean, one.margin) for x, one in points), strict=True)
+            x, y, below, above = zip(*((x, *_ends(one)) for x, one in points), strict=True)
             missed = f" ({never} never reached)" if never else ""
-            axis.errorbar(x, y, yerr=margin, label=f"{name or 'ours'}{missed}", capsize=2, **style)
+            axis.errorbar(x, y, yerr=[below, above], label=f"{name or 'ours'}{missed}", capsize=2, **style)
         rows += [{"line": name, figure.x: x, figure.quantity: one.mean, "margin": one.margin} for x, one in points]
         paper = [
             (place_of(one.of[figure.x], figure), one.value)
@@ -137,6 +138,12 @@ def _points(
     axis.set_xlabel(figure.x)
     axis.set_ylabel(_with_unit(figure.quantity, "relative" if figure.over else quantity.unit))
     return rows
+
+
+def _ends(one: Estimate) -> tuple[float, float, float]:
+    """A mean, and how far below and above it the interval reaches; nothing is drawn where that is not known."""
+    below, above = (end if math.isfinite(end) else 0.0 for end in (one.mean - one.low, one.high - one.mean))
+    return one.mean, below, above
 
 
 def _profile(

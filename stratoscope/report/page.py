@@ -1,6 +1,7 @@
 """The page of an experiment: one file that needs no network and can be read on a telephone."""
 
 import base64
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from stratoscope.experiments.claims import FAILS, HOLDS, Comparison, Verdict
-from stratoscope.experiments.quantities import Estimate, Result, brief
+from stratoscope.experiments.claims import FAILS, HOLDS, Comparison, Verdict, told_chance
+from stratoscope.experiments.quantities import Cell, Estimate, Result, brief
 from stratoscope.experiments.specification import Experiment, Figure
+from stratoscope.seeds import Seeds, seeds_of, told_differences
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; padding: 1rem;
@@ -101,7 +103,9 @@ def _verdicts(verdicts: Sequence[Verdict], bounds_stand: bool) -> str:
     for one in verdicts:
         found = "; ".join(f"{name}: {value}".removeprefix(": ") for name, value in one.numbers.items())
         if any(len(value.values) == 1 for value in one.numbers.values()):
-            found += " (one run each, so nothing is known of its spread)"
+            found += " (one run each: of how runs differ nothing is known, and nothing is in the interval)"
+        if any(math.isnan(value.margin) for value in one.numbers.values()):
+            found += " (?: it is not known how many test samples this was measured on, or how far it varies)"
         if one.missing:
             found += f" ({one.missing} runs are missing)"
         source = f"<br><small>{escape(one.claim.source)}</small>" if one.claim.source else ""
@@ -120,10 +124,12 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
         over = f" / {escape(', '.join(map(str, published.over.values())))}" if published.over else ""
         quantity = f"{escape(published.quantity)}<br><small>{escape(published.source)}</small>"
         runs = f"{escape(one.runs)}{over}"
-        paper = f"{brief(published.value)} ± {brief(published.tolerance)}"
+        by_chance = f"{brief(published.value)}, {told_chance(published.chance)}" if published.chance is not None else ""
+        paper = by_chance or f"{brief(published.value)} ± {brief(published.tolerance or 0)}"
         rows.append([runs, quantity, str(one.ours or "-"), paper, difference, _verdict(one.verdict)])
     heads = ["runs", "quantity", "ours", "paper", "difference", "within tolerance"]
-    return _table("Beside the paper", heads, rows, "± is the tolerance, chosen before the runs.", {2, 3, 4})
+    note = "± of ours is half its 95 % interval, all of which has to be within that of the paper: the tolerance."
+    return _table("Beside the paper", heads, rows, note, {2, 3, 4})
 
 
 def _numbers(content: Content) -> str:
@@ -134,7 +140,17 @@ def _numbers(content: Content) -> str:
     numeric = {
         i for i, name in enumerate(columns) if any(isinstance(row[name], (Estimate, int)) for row in content.table)
     }
-    note = "Mean over repetitions ± half its 95 % interval (Student's t), where there are several."
+    note = (
+        "Mean ± half its 95 % interval: the error of the test set, which is a sample (of differences as of independent "
+        "samples, as single images are not stored), the rounding of epochs to whole ones that were looked at, and, "
+        "of several repetitions, Student's t."
+    )
+    repeated: dict[Cell, list[Seeds]] = {}
+    for result in content.results:
+        if result.record:
+            repeated.setdefault(result.planned.cell, []).append(seeds_of(result.record.settings))
+    if differing := told_differences(repeated.values()):
+        note += f" {escape(differing[:1].upper() + differing[1:])}."
     return _table("All numbers", heads, rows, note, numeric)
 
 

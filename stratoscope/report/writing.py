@@ -2,16 +2,20 @@
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stratoscope.callbacks.atomic import replacing
 from stratoscope.experiments.claims import Comparison, Verdict, comparison_with, verdict_of
 from stratoscope.experiments.grid import chosen_scale
+from stratoscope.experiments.measured import Reading, reading
 from stratoscope.experiments.plan_file import bounds_stand, read_plan
-from stratoscope.experiments.quantities import Estimate, Result, number
+from stratoscope.experiments.quantities import Estimate, Result
 from stratoscope.experiments.specification import FULL, Experiment
+from stratoscope.files.atomic import replacing
+from stratoscope.own_folder import check_links
+from stratoscope.printable import printable
 from stratoscope.refused import Refused
 from stratoscope.report.figures import draw
 from stratoscope.report.page import Content, Drawn, page
@@ -35,7 +39,7 @@ def report(words: Sequence[str]) -> int:
     if not words or any(word.startswith("-") for word in words):
         raise Refused("report takes folders of experiments, such as runs/zhang2017_figure1/small")
     for word in words:
-        print(write_report(Path(word)))
+        print(printable(write_report(Path(word))))
     return 0
 
 
@@ -49,6 +53,7 @@ def write_report(folder: Path) -> str:
         The verdicts, and where the page is.
     """
     experiment, scale, planned = read_plan(folder)
+    check_links(folder, "report")
     results, damaged = [], []
     for run in planned:
         try:
@@ -74,7 +79,7 @@ def write_report(folder: Path) -> str:
     _write_table(table, folder / "report" / "table.csv")
     _write_table([_comparison_row(one) for one in comparisons], folder / "report" / "published.csv")
     with replacing(folder / "report" / "verdicts.json") as part:
-        part.write_text(json.dumps([_verdict_row(one) for one in verdicts], indent=2) + "\n")
+        part.write_text(json.dumps([_verdict_row(one) for one in verdicts], indent=2, allow_nan=False) + "\n")
     stand = bounds_stand(folder, experiment)
     content = Content(experiment, label, folder, results, verdicts, comparisons, pictures, table, stand)
     with replacing(folder / "report.html") as part:
@@ -98,8 +103,8 @@ def table_of(experiment: Experiment, results: Sequence[Result]) -> list[Row]:
         row: Row = {**dict(cell), "runs": len(records)}
         for name in experiment.table or experiment.quantities:
             quantity = experiment.quantities[name]
-            values = [value for record in records if (value := number(record, quantity)) is not None]
-            numbers = tuple(float(value) for value in values if not isinstance(value, str))
+            values = [reading(record, quantity, experiment.samples) for record in records]
+            numbers = tuple(value for value in values if isinstance(value, Reading))
             texts = sorted({value for value in values if isinstance(value, str)})
             row[name] = Estimate(numbers) if numbers else "/".join(texts)
         rows.append(row)
@@ -124,9 +129,22 @@ def _flat(row: Row) -> Row:
 
 
 def _verdict_row(verdict: Verdict) -> Row:
-    numbers = {name: {"values": one.values, "mean": one.mean} for name, one in verdict.numbers.items()}
+    numbers = {
+        name: {
+            "values": list(map(_finite, one.values)),
+            "mean": _finite(one.mean),
+            "low": _finite(one.low),
+            "high": _finite(one.high),
+        }
+        for name, one in verdict.numbers.items()
+    }
     claim = verdict.claim
     return {"claim": claim.text, "verdict": verdict.verdict, "bounds": verdict.bounds, "numbers": numbers}
+
+
+def _finite(number: float) -> float | None:
+    """A number for JSON, which has neither NaN nor infinity; null for these."""
+    return number if math.isfinite(number) else None
 
 
 def _comparison_row(one: Comparison) -> Row:
@@ -135,7 +153,7 @@ def _comparison_row(one: Comparison) -> Row:
         "runs": one.runs,
         "ours": one.ours.mean if one.ours else "",
         "paper": one.published.value,
-        "tolerance": one.published.tolerance,
+        "tolerance": "chance" if one.published.tolerance is None else one.published.tolerance,
         "verdict": one.verdict,
         "source": one.published.source,
     }

@@ -1,11 +1,14 @@
 """Tests of callbacks/linear_probes.py."""
 
 import csv
+import logging
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -15,11 +18,13 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, SubsetRandomSampler, TensorDataset
 
 from stratoscope.callbacks import LinearProbes
-from stratoscope.datamodules import Digits, RandomLabels
+from stratoscope.cli import main
+from stratoscope.datamodules import Digits, RandomLabels, RandomSubset
 from stratoscope.models import MLP
 from stratoscope.probes import LabelledFeatures, Separability, average_pool, separability
 
@@ -78,15 +83,8 @@ def trainer(folder: Path, *callbacks: Callback, epochs: int = 2, **options: Any)
         "logger": False,
         "log_every_n_steps": 1,
     }
-    checkpointing = {"enable_checkpointing": False, **options}
-    return Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        default_root_dir=folder,
-        callbacks=list(callbacks),
-        **quiet,
-        **checkpointing,
-    )
+    chosen = {**quiet, "enable_checkpointing": False, **options}
+    return Trainer(accelerator="cpu", max_epochs=epochs, default_root_dir=folder, callbacks=list(callbacks), **chosen)
 
 
 def fit(folder: Path, *callbacks: Callback, epochs: int = 2) -> tuple[dict[str, Tensor], Tensor]:
@@ -201,29 +199,100 @@ def test_a_layer_that_fails_spoils_nothing_else(tmp_path: Path) -> None:
     assert all(row["accuracy"] == "" for row in rows(tmp_path) if row["layer"] == "dead")
 
 
-def test_a_resumed_run_has_the_table_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    """Rows and warm starts travel in the checkpoint: after resuming, both tables are the same to the byte."""
+def begun_and_whole(tmp_path: Path) -> tuple[Path, Path, Callable[..., object]]:
+    """A run of one epoch with its checkpoint, the same run of three, and how to go on with the first."""
 
-    def module() -> MLP:
-        seed_everything(1, verbose=False)
-        return MLP(width=8)
+    def data(seed: int) -> Digits:
+        return Digits(corruption=[RandomSubset(300, seed=0), RandomLabels(seed=0)], seed=seed)
 
-    def probes() -> LinearProbes:
-        return LinearProbes(measures=["similarity", "collapse"])
+    def fitted(folder: Path, epochs: int, seed: int, checkpoint: Path | None = None, **options: Any) -> Trainer:
+        probes = LinearProbes(["*relu1", "*logits"], ridge=0.01, measures=["similarity", "collapse"])
+        seed_everything(seed, verbose=False)
+        run = trainer(folder, probes, epochs=epochs, **options)
+        run.fit(MLP(width=8), datamodule=data(1), ckpt_path=checkpoint)
+        return run
 
     whole, part = tmp_path / "whole", tmp_path / "part"
-    trainer(whole, probes(), epochs=3).fit(module(), datamodule=Digits(corruption=RandomLabels()))
-    first = trainer(part, probes(), epochs=1)
-    first.fit(module(), datamodule=Digits(corruption=RandomLabels()))
-    first.save_checkpoint(part / "one.ckpt")
-    (part / "probes.csv").unlink()
-    (part / "measures.csv").unlink()
-    seed_everything(99, verbose=False)
-    trainer(part, probes(), epochs=3).fit(
-        MLP(width=8), datamodule=Digits(corruption=RandomLabels(), seed=1), ckpt_path=part / "one.ckpt"
+    fitted(whole, 3, 1)
+    fitted(part, 1, 1).save_checkpoint(part / "one.ckpt")
+    return whole, part, lambda **options: fitted(part, 3, 99, part / "one.ckpt", **options)
+
+
+@pytest.fixture
+def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take most of the time of short runs."""
+    for name in ("draw_measures", "draw_separability"):
+        monkeypatch.setattr(f"stratoscope.callbacks.linear_probes.{name}", lambda *_: None)
+
+
+@pytest.mark.usefixtures("_without_pictures")
+@pytest.mark.parametrize("happened", ["nothing", "probes after the checkpoint", "another folder"])
+def test_a_resumed_run_has_the_table_of_an_uninterrupted_one(tmp_path: Path, happened: str) -> None:
+    """After resuming both tables are the same to the byte, whatever was written after the checkpoint."""
+    whole, part, go_on = begun_and_whole(tmp_path)
+    tables = [part / "probes.csv", part / "measures.csv"]
+    if happened == "probes after the checkpoint":
+        for table in tables:
+            lines = table.read_text().splitlines(keepends=True)
+            table.write_text("".join([*lines, *(f"2{line[1:]}" for line in lines if line[0] == "1")]) + "3,in")
+    to = part
+    if happened == "another folder":  # as of a logger that has a new one for every session
+        to = part / "to"
+        go_on(logger=CSVLogger(part, name="", version="to"))
+    else:
+        go_on()
+    for table in tables:
+        assert (whole / table.name).read_text() == (to / table.name).read_text()
+
+
+@pytest.mark.usefixtures("_without_pictures")
+def test_a_run_that_was_moved_has_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From wherever it goes on, and wherever its directory has come to: of its checkpoint it knows where it was."""
+    words = (
+        "fit --model MLP --model.width 4 --data Digits --data.corruption RandomSubset --data.corruption.n 60 --run one "
+        "--trainer.accelerator cpu --threads 1 --trainer.callbacks LinearProbes --trainer.callbacks.taps *relu1"
     )
-    for file in ("probes.csv", "measures.csv"):
-        assert (whole / file).read_text() == (part / file).read_text()
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    main([*words.split(), "--trainer.max_epochs", "1"])
+    before = rows(Path("runs/one"))
+    for epochs, to in ((2, tmp_path / "b"), (3, tmp_path / "c")):
+        shutil.move("runs", to / "runs")
+        monkeypatch.chdir(tmp_path)
+        main([*words.split(), "--trainer.max_epochs", str(epochs), "--runs", str(to / "runs")])
+        monkeypatch.chdir(to)
+        found = rows(Path("runs/one"))
+        assert found[: len(before)] == before
+        assert {row["epoch"] for row in found} == set("0123"[: epochs + 1])
+        before = found
+
+
+@pytest.mark.usefixtures("_without_pictures")
+@pytest.mark.parametrize("lost", ["gone", "damaged"])
+def test_a_lost_table_is_said_and_what_is_there_of_it_kept(tmp_path: Path, lost: str) -> None:
+    """The checkpoint has the last epoch alone; nothing that cannot be read is overwritten."""
+    whole, part, go_on = begun_and_whole(tmp_path)
+    file = part / "probes.csv"
+    if lost == "gone":
+        file.unlink()
+    else:
+        file.write_text("epoch,layer\n0\n")
+    with pytest.warns(UserWarning, match="rows before epoch 1 are"):
+        go_on()
+    header, *lines = (whole / "probes.csv").read_text().splitlines()
+    assert file.read_text().splitlines() == [header, *(line for line in lines if line[0] != "0")]
+    if lost == "damaged":
+        assert (part / "probes.csv.damaged").read_text() == "epoch,layer\n0\n"
+
+
+def test_what_a_checkpoint_has_does_not_grow(tmp_path: Path) -> None:
+    """However many epochs there were, a checkpoint has the rows of the last one."""
+    probes = LinearProbes(["first", "last"], measures=["rank"])
+    fit(tmp_path, probes, epochs=4)
+    state = probes.state_dict()
+    assert [row["epoch"] for row in state["latest"]] == [4] * 4
+    assert {row["epoch"] for row in state["measured"]["rows"]} == {4}
 
 
 def test_probes_are_fitted_on_a_fixed_random_part(tmp_path: Path) -> None:
@@ -383,6 +452,45 @@ def test_held_out_samples_choose_the_ridge(tmp_path: Path) -> None:
     assert {row["ridge"] for row in found if row["chosen"] == "True"} == {min(loss, key=lambda ridge: loss[ridge])}
     with pytest.raises(ValueError, match="cannot take 5000 held-out and 100 training samples from"):
         fit(tmp_path, LinearProbes("input", train_samples=100, held_out=5000, epochs=[0]))
+
+
+def test_samples_held_out_of_the_test_set_are_not_scored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They choose the ridge, and no accuracy is of them: their rows and those of the set share all of its samples."""
+    fit(tmp_path / "all", LinearProbes("input", ridge=[1e-1, 1e-3], epochs=[0]))
+    (whole,) = {row["count"] for row in rows(tmp_path / "all") if row["split"] == "val"}
+    probes = LinearProbes("input", ridge=[1e-1, 1e-3], held_out=30, held_out_from="test", epochs=[0])
+    with caplog.at_level(logging.INFO):
+        fit(tmp_path / "part", probes)
+    found = rows(tmp_path / "part")
+    counts = {row["split"]: int(row["count"]) for row in found}
+    assert (counts["held_out"], counts["val"]) == (30, int(whole) - 30)
+    assert counts["train"] == int(rows(tmp_path / "all")[0]["count"])  # all of them are fitted on
+    loss = {row["ridge"]: float(row["loss"]) for row in found if row["split"] == "held_out"}
+    assert {row["ridge"] for row in found if row["chosen"] == "True"} == {min(loss, key=lambda ridge: loss[ridge])}
+    for ridge in loss:  # the fits are those on all training samples, so the two parts add up to the whole
+        parts = [row for row in found if row["ridge"] == ridge and row["split"] != "train"]
+        (one,) = [row for row in rows(tmp_path / "all") if row["ridge"] == ridge and row["split"] == "val"]
+        assert sum(int(row["correct"]) for row in parts) == int(one["correct"])
+    assert f"of the val samples {counts['val']} of {whole}, as the others are held out" in caplog.text
+    with pytest.raises(ValueError, match=f"cannot hold 5000 of {whole} val samples out: some must be left to score on"):
+        fit(tmp_path / "none", LinearProbes("input", held_out=5000, held_out_from="test", epochs=[0]))
+    with pytest.raises(ValueError, match="held_out_from must be train or test, got val"):
+        LinearProbes(held_out_from="val")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("taps", ["input", ["input", "dead"]])
+def test_why_there_is_no_nc3_is_said(taps: str | list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no layer that is probed is the classifier's input, in the table and once in words."""
+    with caplog.at_level(logging.INFO):
+        fit(tmp_path, LinearProbes(taps, measures=["collapse"], epochs=[0, 1]))
+    with (tmp_path / "measures.csv").open(newline="") as text:
+        found = [row["value"] for row in csv.DictReader(text) if row["measure"] == "nc3"]
+    said = caplog.text.count("there is no NC3: the input of the network's classifier")
+    assert len(found) == 2  # one for every epoch
+    assert said == (taps == "input")
+    assert all(
+        value.startswith("failed: the input of the network's classifier") == (taps == "input") for value in found
+    )
 
 
 def test_measures_come_into_a_table_of_their_own(tmp_path: Path) -> None:

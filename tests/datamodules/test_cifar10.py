@@ -1,16 +1,19 @@
 """Tests of datamodules/cifar10.py."""
 
 import hashlib
+import multiprocessing
 import os
 import shutil
+import signal
 import struct
 import tarfile
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ from stratoscope.datamodules.cifar10 import CIFAR10, NAMES
 from stratoscope.datamodules.corruption import ShuffledPixels
 from stratoscope.datamodules.normalisation import per_image_whitening
 from stratoscope.datamodules.shifted_set import ShiftedSet
+from tests.stratoscope.test_full_disks import without_override
 
 TRAIN_FILES = [f"data_batch_{number}" for number in range(1, 6)]
 PER_FILE = 3
@@ -186,6 +190,67 @@ def test_the_original_archive_is_unpacked(original: Original) -> None:
     assert_holds(CIFAR10(str(original.root)).load(), original)
 
 
+def test_a_process_that_unpacks_is_met_by_no_other(original: Original, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one is in the midst of it another reads the whole data, unpacks them first, and is not overwritten."""
+    shutil.rmtree(original.unpacked)
+    extract, met = tarfile.TarFile.extractall, list[object]()
+
+    def in_parts(self: tarfile.TarFile, path: Any, *args: Any, **kwargs: Any) -> None:
+        extract(self, path, self.getmembers()[:3])
+        if not met:
+            met.append(sorted(path.name for path in original.root.iterdir() if not path.name.startswith(".")))
+            assert_holds(CIFAR10(str(original.root)).load(), original)
+            met.append(original.unpacked.stat().st_ino)
+        extract(self, path)
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", in_parts)
+    assert_holds(CIFAR10(str(original.root)).load(), original)
+    assert met == [[original.archive.name], original.unpacked.stat().st_ino]
+    assert sorted(original.root.iterdir()) == [original.unpacked, original.archive]
+
+
+def test_a_process_that_is_killed_leaves_nothing_half_unpacked(original: Original) -> None:
+    """What it leaves has a name of its own, and goes a day later."""
+    shutil.rmtree(original.unpacked)
+
+    def killed() -> None:
+        def die(*_: object) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        tarfile.TarFile.extractall = die  # type: ignore[assignment,method-assign]
+        CIFAR10(str(original.root)).load()
+
+    child = multiprocessing.get_context("fork").Process(target=killed)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    (left,) = original.root.glob(".*.part")
+    os.utime(left, (0, 0))
+    assert_holds(CIFAR10(str(original.root)).load(), original)
+    assert sorted(original.root.iterdir()) == [original.unpacked, original.archive]
+
+
+def test_a_folder_that_cannot_be_written_is_enough(original: Original) -> None:
+    """As of data that are shared: the archive is read, as often as it is needed, and nothing is left anywhere."""
+    shutil.rmtree(original.unpacked)
+    temporary = original.root.parent / "temporary"
+    temporary.mkdir()
+    original.root.chmod(0o555)
+
+    def child() -> None:
+        tempfile.tempdir = str(temporary)
+        for _ in range(2):
+            without_override(lambda: assert_holds(CIFAR10(str(original.root)).load(), original))
+            assert list(original.root.iterdir()) == [original.archive]
+            assert not list(temporary.iterdir())
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    original.root.chmod(0o755)
+    assert process.exitcode == 0
+
+
 def test_the_download_fetches_unpacks_and_verifies(original: Original, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `download` an empty root gets the archive from torchvision's address (here a server of this process)."""
     shutil.rmtree(original.unpacked)
@@ -201,6 +266,7 @@ def test_the_download_fetches_unpacks_and_verifies(original: Original, monkeypat
             server.shutdown()
     assert_holds(sets, original)
     assert md5(original.archive) == datasets.CIFAR10.tgz_md5
+    assert sorted(original.root.iterdir()) == [original.unpacked, original.archive]
 
 
 def test_the_network_sees_whitened_crops(original: Original) -> None:

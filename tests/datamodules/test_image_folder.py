@@ -2,13 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from stratoscope.datamodules.image_folder import read_image_folder
+from stratoscope.datamodules.image_folder import _as_seen, read_image_folder
 
 # class -> stems: the original order runs through the classes, and 10 comes after 9
 STEMS = {"cat": ["10", "0", "3"], "dog": ["2", "9"], "emu": ["1"]}
@@ -240,3 +241,160 @@ def test_a_folder_without_images_is_named(tmp_path: Path, cache: Path) -> None:
     for folder in (tmp_path / "empty", tmp_path / "classes"):
         with pytest.raises(ValueError, match=rf"no images in {folder}: expected {folder}/<class>/"):
             read_image_folder(folder, 32)
+
+
+def saved(folder: Path, image: Image.Image, **options: Any) -> NDArray[np.uint8]:
+    """What is read of an image alone, from a PNG, or a JPEG if there is EXIF."""
+    file = folder / "one" / ("a.jpg" if "exif" in options or image.mode == "CMYK" else "a.png")
+    file.parent.mkdir(parents=True)
+    image.save(file, quality=100, **options)
+    return np.asarray(read_image_folder(folder, 4)[0][0], dtype=np.uint8)
+
+
+GREY = np.arange(0, 256, 16, dtype=np.uint8).reshape(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("image", "wanted"),
+    [
+        (Image.fromarray(GREY.astype(np.uint16) * 257), GREY),  # 16 bits
+        (Image.fromarray(GREY.astype(np.uint16) << 8), GREY),
+        (Image.fromarray(GREY), GREY),
+        (Image.fromarray(GREY > 100), np.where(GREY > 100, 255, 0)),  # 1 bit
+        (Image.fromarray(GREY).quantize(16), GREY),  # a palette
+        (Image.merge("LA", [Image.fromarray(GREY), Image.new("L", (4, 4), 255)]), GREY),  # opaque
+        (Image.merge("RGBA", [*[Image.fromarray(GREY)] * 3, Image.new("L", (4, 4), 255)]), GREY),
+    ],
+    ids=["16 bits", "16 bits, shifted", "8 bits", "1 bit", "palette", "LA", "RGBA"],
+)
+def test_every_kind_of_pixel_has_its_brightness(
+    image: Image.Image, wanted: NDArray[np.uint8], tmp_path: Path, cache: Path
+) -> None:
+    """Black is 0 and white is 255 in all three channels, however many bits there are."""
+    read = saved(tmp_path / "images", image)
+    assert all(np.array_equal(channel, wanted) for channel in read)
+
+
+def test_inks_are_read_as_colours(tmp_path: Path, cache: Path) -> None:
+    """White paper is white, and black ink black."""
+    image = Image.new("CMYK", (4, 4), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (0, 0, 4, 2))
+    read = saved(tmp_path / "images", image)
+    assert (read[:, 0] < 30).all()
+    assert (read[:, 3] > 225).all()
+
+
+# where the camera was held otherwise (Exif 2.32, section 4.6.4): what was done to the picture that is seen
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,  # counter-clockwise
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_photographs_are_turned_as_they_say(turn: int, tmp_path: Path, cache: Path) -> None:
+    """The EXIF tag says where the top of the stored image belongs, as viewers show it."""
+    upright = Image.fromarray(np.array([[0, 0, 255, 255]] * 2 + [[0, 0, 0, 0]] * 2, np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    stored = upright if turn == 1 else upright.transpose(STORED[turn])
+    read = saved(tmp_path / "images", stored, exif=exif)
+    assert np.abs(read[0].astype(int) - np.asarray(upright).astype(int)).max() < 60
+
+
+@pytest.mark.parametrize("turn", [1, 3, 6])
+def test_grey_of_16_bits_is_turned_too(turn: int) -> None:
+    """Also where it was read into 32 bits, as older Pillows do, of which only the format tells that there are 16."""
+    grey = np.arange(12, dtype=np.int32).reshape(3, 4) * 5000
+    for image in (Image.fromarray(grey), Image.fromarray(grey.astype(np.uint16))):
+        image.format = "PNG"
+        image.getexif()[0x0112] = turn
+        seen = np.asarray(_as_seen(image))
+        wanted = np.rot90(grey >> 8, {1: 0, 3: 2, 6: -1}[turn])
+        assert np.array_equal(seen, np.repeat(wanted[..., None], 3, 2))
+
+
+def transparent() -> Image.Image:
+    """Of which one pixel can be looked through."""
+    image = Image.fromarray(GREY).convert("RGBA")
+    image.putpixel((1, 2), (9, 9, 9, 128))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "format", "part"),
+    [
+        (transparent(), {}, "PNG", "a.png has transparent pixels: put it on a background"),
+        (transparent().convert("LA"), {}, "PNG", "transparent pixels"),
+        (Image.fromarray(GREY).quantize(8), {"transparency": 0}, "PNG", "transparent pixels"),
+        (Image.fromarray(GREY), {"transparency": 16}, "PNG", "transparent pixels"),
+        (Image.fromarray(GREY.astype(np.float32)), {}, "TIFF", "a.png has pixels of mode F"),
+        (Image.fromarray(GREY.astype(np.int32)), {}, "TIFF", "a.png has pixels of mode I,"),
+        (
+            Image.fromarray(GREY),
+            {"save_all": True, "append_images": [Image.fromarray(255 - GREY)]},
+            "PNG",
+            "a.png has 2 frames: save one of them",
+        ),
+    ],
+)
+def test_images_of_which_it_is_not_known_how_they_look_are_named(
+    image: Image.Image, options: dict[str, Any], format: str, part: str, tmp_path: Path, cache: Path
+) -> None:
+    """Something behind them would show through, or nobody knows what is white."""
+    file = tmp_path / "images" / "one" / "a.png"
+    file.parent.mkdir(parents=True)
+    image.save(file, format, **options)
+    with pytest.raises(ValueError, match=part):
+        read_image_folder(tmp_path / "images", 4)
+
+
+def test_what_another_decoder_made_is_decoded_anew(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As images may have been read wrongly by an earlier release."""
+    monkeypatch.setattr("stratoscope.datamodules.image_folder.DECODER", 1)
+    read_image_folder(folder, 32)
+    before = only_cache(cache)
+    monkeypatch.undo()
+    monkeypatch.setenv("STRATOSCOPE_CACHE", str(cache))
+    read_image_folder(folder, 32)
+    assert only_cache(cache) != before
+
+
+def test_what_systems_leave_in_folders_is_left_out(folder: Path) -> None:
+    """Of macOS, Windows, notebooks, network drives and git, in either level, without a word."""
+    whole = read_image_folder(folder, 32)
+    for name in ("._3.jpg", ".hidden.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (folder / "cat" / name).write_bytes(b"\0\5\x16\7 not an image")
+        (folder / name).write_bytes(b"nor a class")
+    for name in (".ipynb_checkpoints", "__MACOSX", ".git", "@eaDir", "$RECYCLE.BIN", "System Volume Information"):
+        (folder / name).mkdir()
+        save(folder / name / "1.png", picture(1))
+        save(folder / "cat" / name / "1.png", picture(1))
+    (folder / "cat" / "thumbnails.png").mkdir()
+    images, labels, names = read_image_folder(folder, 32)
+    assert names == whole[2]
+    assert np.array_equal(labels, whole[1])
+    assert np.array_equal(images, whole[0])
+
+
+def test_names_need_not_be_in_utf_8(tmp_path: Path, cache: Path) -> None:
+    """Files, classes and folders of Latin-1 are read, and kept decoded; one that is damaged is named."""
+    folder = tmp_path / os.fsdecode(b"b\xe4ume")
+    for name in (b"\xfcbel", b"gut"):
+        (folder / os.fsdecode(name)).mkdir(parents=True)
+        Image.fromarray(picture(1)).save(folder / os.fsdecode(name) / os.fsdecode(b"\xe9.png"))
+    images, labels, names = read_image_folder(folder, 32)
+    assert [os.fsencode(name) for name in names] == [b"gut", b"\xfcbel"]
+    assert labels.tolist() == [0, 1]
+    assert np.array_equal(images[0], picture(1).transpose(2, 0, 1))
+    only_cache(cache)
+    bad = folder / "gut" / os.fsdecode(b"\xe8.png")
+    bad.write_bytes(b"x")
+    with pytest.raises(ValueError, match="is damaged or no image") as caught:
+        read_image_folder(folder, 32)
+    assert str(bad) in str(caught.value)

@@ -166,6 +166,7 @@ def test_the_download_fetches_and_verifies(original: Original, tmp_path: Path, m
             server.shutdown()
     assert_holds(sets, original)
     assert_holds(again, original)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["MNIST"]
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -40,7 +40,10 @@ def on(device: str, **settings: Any) -> ImageDataModule:
     data.prepare_data()
     data.setup()
     trainer: Any = SimpleNamespace(
-        strategy=SimpleNamespace(root_device=torch.device(device)), world_size=1, overfit_batches=0
+        strategy=SimpleNamespace(root_device=torch.device(device)),
+        state=SimpleNamespace(fn=None),
+        world_size=1,
+        overfit_batches=0,
     )
     data.trainer = trainer
     return data

@@ -1,11 +1,19 @@
 """Tests of probes/centring.py."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from stratoscope.probes import centring
 from stratoscope.probes.centring import Centred
+from stratoscope.probes.collapse import neural_collapse
+from stratoscope.probes.logistic import fit_logistic
+from stratoscope.probes.neighbours import neighbour_accuracy
+from stratoscope.probes.rank import spectrum
+from stratoscope.probes.ridge_regression import fit_ridge
+from stratoscope.probes.similarity import linear_cka
 
 
 def _features(n: int, d: int) -> Tensor:
@@ -51,3 +59,22 @@ def test_what_is_not_finite_or_not_there_is_refused_by_name(value: float) -> Non
         Centred.of(x, "activations")
     with pytest.raises(ValueError, match=r"features are empty: shape \(0, 3\)"):
         Centred.of(x[:0])
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+@pytest.mark.parametrize("measure", ["spectrum", "cka", "collapse", "neighbours", "ridge", "logistic"])
+def test_what_squares_features_refuses_those_whose_squares_are_lost(measure: str, scale: float) -> None:
+    """Features that are not standardised, too large or too small: an error, never a number that looks sound."""
+    x = torch.randn(12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.arange(12) % 3
+    known: dict[str, Callable[[Tensor], object]] = {
+        "spectrum": spectrum,
+        "cka": lambda features: linear_cka(x, features),
+        "collapse": lambda features: neural_collapse(features, labels, 3),
+        "neighbours": lambda features: neighbour_accuracy(features, labels, features, labels, 3, k=2),
+        "ridge": lambda features: fit_ridge(features, labels[None], 3, [1e-3]),
+        "logistic": lambda features: fit_logistic(features, labels[None], 3, 1e-3),
+    }
+    known[measure](x)
+    with pytest.raises(ValueError, match=r"must be between 1e-70 and 1e\+70 in size"):
+        known[measure](x * scale)

@@ -115,6 +115,33 @@ def test_gap_bounds_the_distance_to_the_optimum_of_unfinished_fits(name: str, ma
     assert not fit.converged
 
 
+@pytest.mark.parametrize("ridge", [1e-1, 1e-3, 1e-5])
+@pytest.mark.parametrize("name", ["correlated", "separable"])
+def test_the_gap_of_unfinished_fits_is_the_best_between_the_labels_and_the_probabilities(
+    name: str, ridge: float
+) -> None:
+    """Never below the distance to an optimum known to 1e-10, never above the bound of the probabilities themselves."""
+    features, labels = _problem(name)
+    (best,) = fit_logistic(features, labels, 5, ridge, tolerance=1e-10)
+    ridges = torch.tensor([ridge], dtype=torch.float64)
+    for steps in (0, 1, 3, 10):
+        (fit,) = fit_logistic(features, labels, 5, ridge, tolerance=1e-12, max_iterations=steps)
+        problem = logistic._Problem(features, labels, 5, ridges)
+        plain = float(problem.certify(torch.cat([fit.weight, fit.bias[None]])[None]).gap)
+        distance = fit.objective - best.objective
+        assert distance - 1e-10 <= fit.gap <= plain * (1 + 1e-9) + 1e-13
+        if name == "separable" and ridge == 1e-5 and steps < 10:  # where the other is thousands of times the distance
+            assert plain > 100 * distance
+            assert fit.gap < 3 * distance
+        # by the definition of the dual, at points between: none of them is above the bound that was given by much
+        _, objective, q = problem._feasible(torch.cat([fit.weight, fit.bias[None]])[None])
+        own = torch.nn.functional.one_hot(labels, 5).mT.double()
+        for t in (1.0, 0.3, 0.1, 0.01):
+            between = own + t * (q - own)
+            total = problem.moments(between - own).square().sum() / (2 * ridge)
+            assert fit.gap <= float(objective + total - torch.special.entr(between).sum(1).mean()) + 1e-12
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("max_iterations", [2, 1000])
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -1,7 +1,7 @@
 """Tests of probes/separability.py."""
 
 import weakref
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from importlib import import_module
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor
 
 from stratoscope.probes.interval import wilson
-from stratoscope.probes.separability import LabelledFeatures, separability, with_label
+from stratoscope.probes.separability import LabelledFeatures, Separability, separability, with_label
 from stratoscope.probes.standardisation import Standardisation
 
 CLASSES, RIDGE = 3, 1e-2
@@ -234,3 +234,38 @@ def test_samples_without_a_label_cost_one_copy_of_a_set(
     assert rows == expected
     assert torch.equal(_start(found), _start(weights))
     assert max(held) == most
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_the_size_of_features_changes_no_result(
+    train: LabelledFeatures, test: LabelledFeatures, in_place: bool
+) -> None:
+    """Accuracy, objective and certificate of features x 1e200, x 1e-200, and of mixtures, are those of the features."""
+
+    def scores(factor: torch.Tensor | float) -> list[Separability]:
+        sets = [replace(data, features=data.features.double() * factor) for data in (train, test)]
+        return separability(sets[0], {"train": sets[0], "test": sets[1]}, 3, 1e-2, in_place=in_place)[0]
+
+    known = scores(1.0)
+    assert all(row.converged and not row.failed for row in known)
+    width = train.features.shape[1]
+    mixed = torch.logspace(-200, 200, width, dtype=torch.float64)
+    for factor in (1e200, 1e-200, mixed):
+        for one, other in zip(scores(factor), known, strict=True):
+            assert (one.correct, one.converged) == (other.correct, other.converged)
+            assert one.objective == pytest.approx(other.objective, abs=2e-6)
+            assert one.gap is not None
+            assert one.gap <= 1e-6
+
+
+def test_features_that_have_no_digits_left_give_failed_rows(train: LabelledFeatures, test: LabelledFeatures) -> None:
+    """They are not chance with a certificate; nor are sets beyond what the training set was standardised for."""
+    tiny = replace(train, features=train.features.double() * 1e-315)
+    for in_place in (False, True):
+        rows, weights = separability(tiny, {"train": tiny}, 3, 1e-2, in_place=in_place)
+        assert weights is None
+        assert all("vary by less" in row.failed and row.accuracy is None for row in rows)
+    small = replace(train, features=train.features.double() * 1e-200)
+    far = replace(test, features=test.features.double() * 1e200)
+    rows, _ = separability(small, {"test": far}, 3, 1e-2)
+    assert all("not finite" in row.failed for row in rows)

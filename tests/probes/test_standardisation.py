@@ -51,3 +51,26 @@ def test_other_sets_get_the_training_statistics() -> None:
     test = torch.tensor([[2.0, 20.0], [6.0, 0.0], [2.5, 50.0]])
     expected = torch.tensor([[0.0, 0.0], [2.0, -2.0], [0.25, 3.0]])
     torch.testing.assert_close(Standardisation.fit(train)(test), expected)
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200, 1.7e307, 1e-290])
+def test_features_of_any_size_are_standardised(scale: float) -> None:
+    """Squares beyond float64 make no feature constant; powers of 2 change no digit, and mixtures are columns each."""
+    features = _features(999, 5, torch.float64).clamp(-50, 50)  # whose tenfold is a number still
+    fitted = Standardisation.fit(features)(features)
+    scaled = features * (scale / 50)
+    torch.testing.assert_close(Standardisation.fit(scaled)(scaled), fitted, rtol=1e-12, atol=1e-12)
+    by_2 = features * 2.0**664
+    assert torch.equal(Standardisation.fit(by_2)(by_2), fitted)
+    mixed = features * torch.tensor([scale / 50, 1.0, 1e-200, 1e200, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(Standardisation.fit(mixed)(mixed), fitted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float64, 1e-313), (torch.float32, 1e-42)])
+def test_features_without_digits_are_refused(dtype: torch.dtype, scale: float) -> None:
+    """What varies below the normal numbers is not called constant; beside features that do, it is."""
+    features = (_features(99, 2, torch.float64) * scale).to(dtype)
+    with pytest.raises(ValueError, match="features vary by less than"):
+        Standardisation.fit(features)
+    features[:, 1] = _features(99, 2, dtype)[:, 1]
+    assert (Standardisation.fit(features).inverse_scale > 0).tolist() == [False, True]

@@ -77,7 +77,7 @@ def test_metrics_of_other_peoples_modules_are_filed_with_the_probes_of_the_same_
         assert places["loss"] == places["val_loss"] == [("1.0", "4"), ("2.0", "8")]
         assert places["probe/true_label/train/layers.0"] == [("0.0", "0"), *places["loss"]]
     for command, metric in {"validate": "val_loss", "test": "test_loss"}.items():
-        main([command, "--ckpt_path", "runs/own/checkpoints/last.ckpt", "--run", command])
+        main([command, "--ckpt_path", "runs/own/checkpoints/last.ckpt", "--run", command, "--trust"])
         assert [epoch for epoch, _ in filed(Path(f"runs/{command}/metrics.csv"))[metric]] == ["2.0"]
     capsys.readouterr()
     main(["ls", "runs"])

@@ -87,8 +87,8 @@ def through_a_pipe(run: Callable[[], object]) -> tuple[int, str]:
 def fit(line: str, first: Callback | None = None, last: Callback | None = None) -> None:
     """Run a command line as `main` does, with callbacks around the others."""
 
-    def with_callbacks(words: list[str]) -> Any:
-        built = build(words)
+    def with_callbacks(*words: Any) -> Any:
+        built = build(*words)
         callbacks = built.trainer.callbacks  # type: ignore[attr-defined]
         callbacks[:] = [*filter(None, [first]), *callbacks, *filter(None, [last])]
         return built

@@ -1,13 +1,11 @@
 """Tests of what happens to interrupted runs: they go on, and end as if nothing had happened.
 
-Runs are forked from this process, which has imported everything already. The random moments of the `kill -9` test, and
-how many there are, can be chosen: STRATOSCOPE_TEST_KILL_SEED and STRATOSCOPE_TEST_KILLS.
+Runs are forked from this process, which has imported everything already. Random moments are in test_kills.py.
 """
 
 import contextlib
 import csv
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -16,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +27,15 @@ from stratoscope.cli import build, main
 from stratoscope.interruption import SIGNALS, requeue
 from stratoscope.refusal import Refused
 from stratoscope.run_lock import RunLock
+from tests.forked_runs import finish, forked
 
 # dropout, batch normalisation, momentum, a schedule that asks for the number of steps, probes
 NETWORK = "--model WideResNet --model.depth 10 --model.width 1 --model.dropout 0.3"
-DATA = "--data Shapes --data.train_size 100 --data.test_size 40 --data.batch_size 20 --data.corruption RandomLabels"
+SHAPES = "--data Shapes --data.size 16 --data.train_size 100 --data.test_size 40"
+DATA = f"{SHAPES} --data.batch_size 20 --data.corruption RandomLabels"
 PROBES = "--trainer.callbacks LinearProbes --trainer.callbacks.taps network.pool"
 FIT = f"fit {NETWORK} {DATA} --trainer.accelerator cpu --trainer.max_epochs 3 --data.augmentation RandomFlip {PROBES}"
 STEPS = 5  # of an epoch
-KILLS = int(os.environ.get("STRATOSCOPE_TEST_KILLS", "10"))
-SEED = int(os.environ.get("STRATOSCOPE_TEST_KILL_SEED", "0"))
-FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture(autouse=True)
@@ -47,30 +43,6 @@ def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("STRATOSCOPE_RUN", "WANDB_API_KEY", "WANDB_MODE", "PL_GLOBAL_SEED"):
         monkeypatch.delenv(name, raising=False)
-
-
-def forked(run: Callable[[], object]) -> BaseProcess:
-    """Start a run in a process of its own, whose exit code is the command's; what it says goes to run.log."""
-
-    def child() -> None:
-        with (
-            Path("run.log").open("a", buffering=1) as log,
-            contextlib.redirect_stdout(log),
-            contextlib.redirect_stderr(log),
-        ):
-            os.dup2(log.fileno(), 2)
-            run()
-
-    process = FORK.Process(target=child)
-    process.start()
-    return process
-
-
-def finish(process: BaseProcess) -> int:
-    """Wait for a process and return its exit code."""
-    process.join(120)
-    assert process.exitcode is not None, "the run hangs"
-    return process.exitcode
 
 
 def command(line: str, *callbacks: Callback) -> Callable[[], None]:
@@ -164,19 +136,6 @@ def test_a_killed_run_goes_on(moment: str, epoch: int, batch: int) -> None:
 
 
 @pytest.mark.usefixtures("_beside_whole")
-def test_a_run_killed_at_random_moments_goes_on() -> None:
-    """`kill -9` again and again, wherever it happens to be, until it gets through."""
-    line, draws = f"{FIT} --run killed", random.Random(SEED)
-    for _ in range(KILLS):
-        process = forked(command(line))
-        time.sleep(draws.uniform(0.2, 4))
-        process.kill()
-        assert finish(process) in {-signal.SIGKILL, 0}, Path("run.log").read_text()
-    assert finish(forked(lambda: main(line.split()))) == 0, Path("run.log").read_text()
-    assert_same_run("whole", "killed")
-
-
-@pytest.mark.usefixtures("_beside_whole")
 @pytest.mark.parametrize(
     ("number", "moment", "epoch", "batch", "step"),
     [
@@ -205,6 +164,13 @@ def test_a_second_signal_ends_at_once() -> None:
     assert load_checkpoint("runs/twice/checkpoints/last.ckpt")["global_step"] == STEPS
 
 
+def loaders(name: str) -> list[dict[str, int]]:
+    """The places of the loaders in the last checkpoint of a run."""
+    saved = load_checkpoint(f"runs/{name}/checkpoints/last.ckpt")
+    found: list[dict[str, int]] = saved["loops"]["fit_loop"]["state_dict"]["combined_loader"]
+    return found
+
+
 VARIANTS = {
     "bf16": "--trainer.precision bf16-mixed",
     "accumulation": "--trainer.accumulate_grad_batches 2",
@@ -228,7 +194,7 @@ def test_variants_go_on_from_the_middle_of_an_epoch(variant: str) -> None:
     assert finish(forked(command(f"{line} --run whole"))) == 0, Path("run.log").read_text()
     stop = At("on_train_batch_start", 1, 1, signal.SIGTERM)
     assert finish(forked(command(f"{line} --run stopped", stop))) == 128 + signal.SIGTERM, Path("run.log").read_text()
-    assert load_checkpoint("runs/stopped/checkpoints/last.ckpt")["exact_resume"]["loaders"] == [{"taken": 2}]
+    assert loaders("stopped") == [{"taken": 2}]
     assert finish(forked(command(f"{line} --run stopped"))) == 0, Path("run.log").read_text()
     assert_same_run("whole", "stopped")
 
@@ -368,7 +334,7 @@ def test_a_failing_scontrol_is_said(
 class Sloppy(LinearProbes):
     """An instrument that draws random numbers and leaves the generators as they come."""
 
-    def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
+    def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int, fails: bool = True) -> None:
         """Draw."""
         torch.rand(epoch + 1)
         random.random()
@@ -469,7 +435,7 @@ class KilledWhileWriting(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """The bytes are in a file by then, under another name than the checkpoint's."""
-        if trainer.current_epoch == 1:
+        if trainer.fit_loop.epoch_progress.current.processed == 2:  # not when the place before its end is kept
             os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
 
 

@@ -282,6 +282,8 @@ def test_show_has_everything_about_a_run(runs: Path, capsys: pytest.CaptureFixtu
         assert part in text
     for part in ("true, test", "given, train", "checkpoints/last.ckpt", "torch 2.", "seed_everything 0"):
         assert part in text
+    for part in ("0: weights and dropout, order and augmentation of the samples, RandomLabels",):
+        assert part in text
     for name in ("rand", "runs/random", str(runs.absolute() / "random") + "/"):
         assert said(f"show {name}", capsys).split("files")[0].split("folder")[0] == text.split("folder")[0]
     for name in ("true", "δ", "größe/δ/true"):

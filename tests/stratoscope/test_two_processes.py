@@ -149,6 +149,20 @@ def test_every_sample_counts_once() -> None:
     }
 
 
+def test_who_only_looks_needs_no_shares_of_batches() -> None:
+    """`validate` of two processes and a batch size that does not divide by two: the numbers of one process."""
+    assert finish(forked(run(f"{FIT} {PROBES} --trainer.max_epochs 1", "r"))) == 0, said()
+    stored = "--ckpt_path runs/r/checkpoints/last.ckpt --data.batch_size 15"
+    line = f"{FIT.replace('fit', 'validate', 1)} {PROBES} {stored}"
+    assert finish(forked(command(f"{line} --run one".split()))) == 0, said()
+    assert finish_pair(command(f"{line} {PAIR} --run two".split()), "two") == [0, 0], said()
+    assert Path("runs/one/probes.csv").read_bytes() == Path("runs/two/probes.csv").read_bytes()
+    (alone,), (together,) = rows("runs/one/metrics.csv"), rows("runs/two/metrics.csv")
+    assert alone["test/accuracy"] == together["test/accuracy"]
+    assert float(alone["test/loss"]) == pytest.approx(float(together["test/loss"]), rel=1e-6)
+    assert {row["count"] for row in rows("runs/two/probes.csv") if row["split"] == "train"} == {str(TRAIN)}
+
+
 def test_a_run_does_not_change_its_number_of_processes(capfd: pytest.CaptureFixture[str]) -> None:
     """Its metrics would be of other samples in the middle: exit code 2, with both numbers, and nothing is touched."""
     line = f"{FIT} --trainer.max_epochs 2"

@@ -124,7 +124,7 @@ def test_the_offline_record_is_that_of_the_run_directory() -> None:
     assert (axis.step_metric, axis.options.step_sync) == ("epoch", True)
 
     pictures = [row["separability/filenames"] for row in rows if "separability/filenames" in row]
-    assert len(pictures) == 3
+    assert pictures  # that of the end, at least
     files = next(Path("runs/one/wandb").glob("offline-run-*")) / "files"
     assert all((files / name).is_file() for names in pictures for name in names)
     (path,) = [row["probes/path"] for row in rows if "probes/path" in row]

@@ -1,11 +1,12 @@
 """Tests of stratoscope/experiments/claims.py: verdicts can say yes, no, and that they do not know."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stratoscope.experiments.claims import comparison_with, verdict_of
+from stratoscope.experiments.claims import comparison_with, comparisons_with_chance, verdict_of
 from stratoscope.experiments.quantities import Result
 from stratoscope.experiments.specification import Claim, Experiment, Published, read_experiment
 from tests.small_experiments import result, written
@@ -17,8 +18,10 @@ NARROW, WIDE = {"width": "narrow"}, {"width": "wide"}
 def experiment(tmp_path: Path) -> Experiment:
     """An experiment with two widths and two seeds, and quantities of the test accuracy."""
     quantities = {
-        "accuracy": {"metric": "test/accuracy", "percent": True},
-        "epochs to half": {"metric": "test/accuracy", "at_least": 0.5},
+        "accuracy": {"metric": "train/accuracy", "percent": True},  # on the training set, which is no sample
+        "test accuracy": {"metric": "test/accuracy", "percent": True},
+        "test error": {"metric": "test/accuracy", "percent": True, "error": True},
+        "epochs to half": {"metric": "train/accuracy", "at_least": 0.5},
     }
     return read_experiment(str(written(tmp_path, quantities=quantities)))
 
@@ -74,17 +77,135 @@ def test_a_verdict_says_what_it_rests_on(experiment: Experiment) -> None:
     assert {name: one.values for name, one in verdict.numbers.items()} == {"narrow": (90,), "wide": (25,)}
 
 
-def test_what_is_never_reached_breaks_an_upper_bound_only(experiment: Experiment) -> None:
-    """It is later than any epoch; but how much later is not known, so no difference or ratio is."""
-    late = runs([0.1], [0.9])
-    assert (
-        verdict_of(Claim("So", "epochs to half", NARROW, at_most=100), experiment, "full", late).verdict
-        == "does not hold"
-    )
-    assert verdict_of(Claim("So", "epochs to half", NARROW, at_least=100), experiment, "full", late).verdict == "holds"
-    verdict = verdict_of(Claim("So", "epochs to half", NARROW, over=WIDE, at_least=2), experiment, "full", late)
-    assert verdict.verdict == "unclear"
-    assert [str(one) for one in verdict.numbers.values()] == ["not known"]
+@pytest.mark.parametrize(
+    ("of", "others", "wanted"),
+    [
+        (NARROW, {"at_least": 75}, "unclear"),  # never is not more than 75
+        (NARROW, {"at_least": 75, "at_most": 125}, "unclear"),  # it may be 100: training ended after 89
+        (NARROW, {"at_least": 20, "at_most": 50}, "does not hold"),  # it is not fewer than 50 either
+        (NARROW, {"at_most": 89}, "does not hold"),
+        (NARROW, {"at_most": 90}, "unclear"),
+        (NARROW, {"over": WIDE, "at_least": 1.5}, "unclear"),
+        (NARROW, {"over": WIDE, "at_most": 6}, "does not hold"),  # 90 by 10 at least
+        (WIDE, {"over": NARROW, "at_least": 0.5}, "does not hold"),
+        (WIDE, {"over": NARROW, "at_most": 0.5}, "unclear"),
+        (WIDE, {"minus": NARROW, "at_most": 0}, "unclear"),
+        (WIDE, {"at_most": 20}, "holds"),
+    ],
+)
+def test_never_is_no_number(of: Any, others: Any, wanted: str, experiment: Experiment) -> None:
+    """A network that stays at 10 % for 89 epochs breaks bounds that these epochs reach over, and keeps none."""
+    late = [result({"width": "narrow", "seed": 0}, *[0.1] * 90), result({"width": "wide", "seed": 0}, *[0.1] * 10, 0.9)]
+    verdict = verdict_of(Claim("So", "epochs to half", of, **others), experiment, "full", late)
+    assert verdict.verdict == wanted
+    if of is NARROW and "over" not in others:
+        assert [str(one) for one in verdict.numbers.values()] == ["never in 89 epochs"]
+
+
+def test_of_some_repetitions_one_that_never_comes_is_enough(experiment: Experiment) -> None:
+    """Their mean is no number either."""
+    rows = [result({"width": "narrow", "seed": seed}, *[0.1] * 9, last) for seed, last in enumerate((0.9, 0.9, 0.1))]
+    for others, wanted in (
+        ({"at_most": 20}, "unclear"),
+        ({"at_least": 1}, "unclear"),
+        ({"at_most": 7}, "does not hold"),
+    ):
+        claim = Claim("So", "epochs to half", NARROW, **others)  # type: ignore[arg-type]
+        assert verdict_of(claim, experiment, "full", rows).verdict == wanted
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "others", "wanted"),
+    [
+        # of 10,000 images: 60 ± 0.96
+        ([0.6], [0.3], {"at_least": 59}, "holds"),
+        ([0.6], [0.3], {"at_least": 59.5}, "unclear"),
+        ([0.6], [0.3], {"at_least": 60}, "unclear"),
+        ([0.6], [0.3], {"at_least": 61.5}, "does not hold"),
+        ([0.6], [0.3], {"at_most": 60.5}, "unclear"),
+        ([0.6], [0.3], {"at_least": 59, "at_most": 61}, "holds"),
+        # a gain of a point: 1 ± 1.35
+        ([0.61], [0.6], {"minus": WIDE, "at_least": 1}, "unclear"),
+        ([0.61], [0.6], {"minus": WIDE, "at_least": 0}, "unclear"),
+        ([0.63], [0.6], {"minus": WIDE, "at_least": 1}, "holds"),
+        ([0.60], [0.6], {"minus": WIDE, "at_least": 1}, "unclear"),
+        ([0.59], [0.6], {"minus": WIDE, "at_least": 1}, "does not hold"),
+        # repetitions do not make the test set larger: 61 ± 0.96, whatever their number
+        ([0.61] * 5, [0.3] * 5, {"at_least": 60.2}, "unclear"),
+        ([0.61] * 5, [0.3] * 5, {"at_least": 60}, "holds"),
+        # and both kinds of error count: 60.5 ± 1.24 over three, with 0.96 makes 1.57
+        ([0.60, 0.605, 0.61], [0.3] * 3, {"at_least": 59.2}, "unclear"),
+        ([0.60, 0.605, 0.61], [0.3] * 3, {"at_least": 58.9}, "holds"),
+    ],
+)
+def test_the_error_of_the_test_set_is_in_the_margin(
+    narrow: list[float], wide: list[float], others: Any, wanted: str, experiment: Experiment
+) -> None:
+    """One run can say that something holds only outside of it."""
+    claim = Claim("So", "test accuracy", NARROW, **others)
+    assert verdict_of(claim, experiment, "full", runs(narrow, wide)).verdict == wanted
+
+
+def test_a_test_set_of_unknown_size_decides_nothing(experiment: Experiment) -> None:
+    """Until the experiment says how large it is."""
+    (one,) = runs([0.9], [])
+    assert one.record is not None
+    unknown = [Result(one.planned, replace(one.record, record={}))]
+    claim = Claim("So", "test accuracy", NARROW, at_least=50)
+    verdict = verdict_of(claim, experiment, "full", unknown)
+    assert (verdict.verdict, [str(number) for number in verdict.numbers.values()]) == ("unclear", ["90 ± ?"])
+    assert verdict_of(claim, replace(experiment, samples={"test": 100}), "full", unknown).verdict == "holds"
+
+
+def test_whole_numbers_have_the_resolution_of_an_epoch(experiment: Experiment) -> None:
+    """Equal ones of several repetitions too: 3 is between 2 and 3."""
+    rows = [result({"width": "narrow", "seed": seed}, 0.1, 0.2, 0.3, 0.9) for seed in range(3)]
+    for others, wanted in (
+        ({"at_most": 3}, "holds"),
+        ({"at_most": 2.5}, "unclear"),
+        ({"at_least": 2}, "holds"),
+        ({"at_least": 3}, "unclear"),
+        ({"at_least": 3.5}, "does not hold"),
+    ):
+        verdict = verdict_of(Claim("So", "epochs to half", NARROW, **others), experiment, "full", rows)
+        assert verdict.verdict == wanted
+        assert [str(one) for one in verdict.numbers.values()] == ["3 ± 1"]
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "within", "wanted"),
+    [
+        (0.1000, 0.1000, 3, "holds"),
+        (0.1070, 0.0930, 3, "does not hold"),  # of two comparisons at 2.5 % each
+        (0.1066, 0.0935, 3, "holds"),
+        (0.1000, 0.1120, 3, "does not hold"),
+        (0.1000, 0.1000, 0.5, "unclear"),  # which 10,000 images cannot tell
+        (0.1000, 0.1120, 0.5, "does not hold"),
+    ],
+)
+def test_guessing(narrow: float, wide: float, within: float, wanted: str, experiment: Experiment) -> None:
+    """By exact binomial tests, of an accuracy and of an error alike, at one error rate for all."""
+    found = runs([narrow], [wide])
+    for quantity, chance in (("test accuracy", 10), ("test error", 90)):
+        claim = Claim("So", quantity, chance=chance, within=within)
+        verdict = verdict_of(claim, replace(experiment, claims=[claim]), "full", found)
+        assert verdict.verdict == wanted
+        assert verdict.bounds.startswith(f"chance, {chance} (binomial tests, 5% in all); what is {within:g} away")
+
+
+def test_the_error_rate_is_shared_by_all_comparisons_of_the_experiment(experiment: Experiment) -> None:
+    """A run counts once, however many claims and published numbers look at the same quantity of it."""
+    claim = Claim("So", "test accuracy", chance=10, within=3)
+    published = Published("test accuracy", NARROW, 9.8, chance=10)
+    whole = replace(experiment, claims=[claim, replace(claim, of=NARROW)], published=[published])
+    found = runs([0.1] * 3, [0.1] * 2)
+    assert comparisons_with_chance(whole, found) == 5
+    assert comparisons_with_chance(replace(whole, claims=[]), found) == 3
+    assert comparisons_with_chance(replace(whole, claims=[claim, replace(claim, quantity="test error")]), found) == 10
+    for narrow, wanted in ((0.1, "holds"), (0.112, "does not hold")):
+        compared = comparison_with(published, whole, "full", runs([narrow], [0.1]))
+        assert compared.verdict == wanted
+    assert comparison_with(published, whole, "half", found).verdict == "not comparable"
 
 
 def test_a_claim_holds_only_if_no_run_is_missing(experiment: Experiment) -> None:
@@ -136,7 +257,8 @@ def test_a_published_number_waits_for_all_seeds(experiment: Experiment) -> None:
         ([0.65], "full", "holds"),
         ([0.66], "full", "does not hold"),
         ([0.5], "full", "does not hold"),
-        ([0.5, 0.7], "full", "holds"),  # the mean counts
+        ([0.5, 0.7], "full", "unclear"),  # their interval counts, not the mean alone
+        ([0.6, 0.6], "full", "holds"),
         ([0.6], "small", "not comparable"),
         ([0.1], "small", "not comparable"),
         ([], "full", "no data"),

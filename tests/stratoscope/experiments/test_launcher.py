@@ -225,6 +225,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
         "narrow__0", "narrow__1", "wide__0", "wide__1",
     ]  # fmt: skip
     assert "4 runs in" in out
+    assert "\nrepetitions differ in weights and dropout, order and augmentation of the samples, RandomSubset\n" in out
     assert "the first: stratoscope fit --data Digits" in out
     assert not (tmp_path / "runs").exists()
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean
@@ -13,10 +14,17 @@ from PIL import Image
 from scipy import stats
 
 from stratoscope.cli import main
+from stratoscope.experiments.claims import Verdict
+from stratoscope.experiments.measured import Reading
+from stratoscope.experiments.quantities import Estimate, Result
 from stratoscope.experiments.reproduce import reproduce
+from stratoscope.experiments.specification import Claim, Experiment, Quantity
+from stratoscope.probes.interval import wilson
 from stratoscope.refusal import Refused
 from stratoscope.report import write_report
-from tests.small_experiments import TINY, written
+from stratoscope.report.page import Content, page
+from stratoscope.report.writing import _verdict_row, table_of
+from tests.small_experiments import TINY, result, written
 
 FIGURES = ("curves", "points", "layers", "profile")
 GROUPS = [("1", "true"), ("1", "0.5"), ("1", "random"), ("2", "true")]
@@ -106,14 +114,25 @@ def runs_of(folder: Path, depth: str, labels: str) -> list[Path]:
     return sorted(path for path in folder.glob(f"{depth}__{labels}__*") if path.is_dir())
 
 
-def shown(values: list[float]) -> str:
+def margin_of(values: list[float], name: str) -> float:
+    """Half the 95 % interval: of Student's t, of 360 test images where it is about them, and of whole epochs."""
+    spread = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else 0.0
+    sides = []
+    for side in (0, 1):
+        sampling = 0.0
+        if name in {"test error", "separability"}:
+            ends = [(value / 100, wilson(round(3.6 * value), 360)[side]) for value in values]
+            sampling = 100 * fmean(abs(end - value) for value, end in ends)
+        sides.append(math.hypot(spread, sampling))
+    return max(sides) + (name == "epochs to half")
+
+
+def shown(values: list[float], name: str) -> str:
     """Mean and half the 95 % interval as the page has them."""
     if any(map(math.isinf, values)):
-        return "never"
-    mean = f"{fmean(values):,.4g}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {stats.t.ppf(0.975, len(values) - 1) * stats.sem(values):,.4g}"
+        return "never in 3 epochs"
+    margin = margin_of(values, name)
+    return f"{fmean(values):,.4g} ± {margin:,.4g}" if len(values) > 1 or margin else f"{fmean(values):,.4g}"
 
 
 def by_hand(folder: Path, depth: str, labels: str) -> dict[str, list[float]]:
@@ -163,7 +182,7 @@ def test_the_numbers_of_the_page_are_those_of_the_runs(folder: Path) -> None:
         cells = dict(zip(names, row, strict=True))
         assert cells["runs"] == str(len(runs_of(folder, row[0], row[1])))
         for name, values in by_hand(folder, row[0], row[1]).items():
-            assert cells[name] == shown(values), (row, name)
+            assert cells[name] == shown(values, name), (row, name)
         ends = [accuracies(run, 3) for run in runs_of(folder, row[0], row[1])]
         assert cells["best layer"] == "/".join(sorted({max(end, key=end.__getitem__) for end in ends}))
 
@@ -186,15 +205,16 @@ def test_verdicts_and_comparisons_are_those_of_the_numbers(folder: Path) -> None
     ]  # fmt: skip
     first, second = Page((folder / "report.html").read_text()).tables[:2]
     assert [row[0] for row in first[1:]] == [one["verdict"] for one in verdicts]
-    assert first[1][3:] == ["at least 20", shown(learnt)]
-    assert first[2][3:] == ["at least -5", shown(difference)]
+    assert first[1][3:] == ["at least 20", shown(learnt, "training accuracy")]
+    assert first[2][3:] == ["at least -5", shown(difference, "training accuracy")]
     rows = table(folder / "report" / "published.csv")
     for row, cells, values, paper in zip(rows, second[1:], (true, random), (30, 10), strict=True):
         error = fmean(values["test error"])
         assert float(row["ours"]) == pytest.approx(error)
         within = abs(error - paper) <= float(row["tolerance"])
         assert cells[5] == row["verdict"] == ("holds" if within else "does not hold")
-        assert cells[2:5] == [shown(values["test error"]), f"{paper} ± {row['tolerance']}", f"{error - paper:+.3g}"]
+        ours = shown(values["test error"], "test error")
+        assert cells[2:5] == [ours, f"{paper} ± {float(row['tolerance']):g}", f"{error - paper:+.3g}"]
 
 
 def test_curves_are_the_metrics_of_the_runs(folder: Path) -> None:
@@ -219,7 +239,7 @@ def test_points_are_means_and_intervals_and_the_papers_numbers(folder: Path) -> 
     for row in ours:
         values = by_hand(folder, "1", places[float(row["labels"])])["test error"]
         assert float(row["test error"]) == pytest.approx(fmean(values))
-        assert float(row["margin"]) == pytest.approx(stats.t.ppf(0.975, 1) * stats.sem(values))
+        assert float(row["margin"]) == pytest.approx(margin_of(values, "test error"))
 
 
 def test_layers_and_profiles_are_the_probes_of_the_runs(folder: Path) -> None:
@@ -289,7 +309,7 @@ def test_without_half_of_the_runs_there_is_a_page(copied: Path, capsys: pytest.C
     page = Page((copied / "report.html").read_text())
     rows = page.tables[-1][1:]
     assert [row[:3] for row in rows] == [[*group, n] for group, n in zip(GROUPS, ["1", "1", "0", "0"], strict=True)]
-    assert rows[0][4] == shown(by_hand(copied, "1", "true")["training accuracy"])
+    assert rows[0][4] == shown(by_hand(copied, "1", "true")["training accuracy"], "training accuracy")
     assert set(rows[2][3:]) == {"-"}
     assert [row[0] for row in page.tables[0][1:]] == ["incomplete", "no data"]
     assert [row[5] for row in page.tables[1][1:]] == ["incomplete", "no data"]
@@ -317,6 +337,39 @@ def test_a_smaller_scale_says_so(copied: Path) -> None:
     text = (half / "report.html").read_text()
     assert "<b>Not the paper's experiment</b>, but a smaller one: scale half: without random labels." in text
     assert [row[5] for row in Page(text).tables[1][1:]] == ["not comparable", "no data"]
+
+
+def test_the_page_says_in_what_the_runs_that_are_there_differ() -> None:
+    """By the seeds that they were begun with, whatever the file says by now."""
+
+    def results(*seeds: int) -> list[Result]:
+        found = []
+        for label, seed in enumerate(seeds):
+            one = result({"seed": label}, 0.5, 0.6)
+            assert one.record
+            planned = replace(one.planned, options={"seed_everything": label})
+            found.append(Result(planned, replace(one.record, config={"seed_everything": seed})))
+        return [*found, replace(found[0], record=None)]
+
+    def told(*seeds: int) -> str:
+        experiment = Experiment("Small", "Nobody", {"seed": {0: {}, 1: {}}}, [], {}, {"a": Quantity("test/accuracy")})
+        made = results(*seeds)
+        return page(Content(experiment, "", Path("x"), made, [], [], [], table_of(experiment, made)))
+
+    assert "Repetitions differ in weights and dropout" in told(0, 1)
+    assert "Repetitions do not differ; the same in all: weights and dropout" in told(0, 0)
+    assert "epetitions" not in told(0).replace("several repetitions", "")
+
+
+def test_verdicts_are_json_for_everybody() -> None:
+    """Which has neither NaN nor infinity: null stands for them."""
+    never = Estimate((Reading(math.inf, range=(3, math.inf)), Reading(2.0)))
+    unknown = Estimate((Reading(0.5, sampling=(math.nan, math.nan)),))
+    row = _verdict_row(Verdict(Claim("So", "a"), "unclear", {"never": never, "unknown": unknown}))
+    assert json.loads(json.dumps(row, allow_nan=False))["numbers"] == {
+        "never": {"values": [None, 2.0], "mean": None, "low": 2.0, "high": None},
+        "unknown": {"values": [0.5], "mean": 0.5, "low": None, "high": None},
+    }
 
 
 def test_text_of_the_file_is_text_on_the_page(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_task_of_the_array_is_one_run(notes: Path, capsys: pytest.CaptureFixtu
     """The script that was submitted runs, as bash runs it, the run of its number and no other."""
     file = written(Path("my experiments"))
     assert reproduce([str(file), "--slurm", "--runs", "all runs", "--threads", "1"]) == 0
-    folder = Path("all runs/my experiments_small/full").resolve()
+    folder = Path("all runs/my-experiments_small/full").resolve()
     script = folder / "wave0.sbatch"
     array, report = calls(notes)
     assert array == ["--parsable", str(script.relative_to(Path.cwd()))]

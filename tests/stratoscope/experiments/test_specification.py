@@ -265,7 +265,48 @@ WRONG = {
     "no axes": (("axes",), None, "axes is missing"),
     "no runs": (("runs",), None, "runs is missing"),
     "claim without text": (("claims", 0, "text"), None, "claims, entry 1: text is missing"),
-    "number without tolerance": (("published", 1, "tolerance"), None, "published, entry 2: tolerance is missing"),
+    "number without tolerance": (("published", 1, "tolerance"), None, "test error: needs tolerance or chance, one of"),
+    "number with both": (("published", 1, "chance"), 90, "test error: needs tolerance or chance, one of them"),
+    "chance and bounds": (("claims", 0, "chance"), 10, "needs chance and within, or bounds, not both"),
+    "chance of a loss": (
+        ("claims", 0),
+        {"text": "So", "quantity": "training loss", "chance": 1, "within": 0.1},
+        "So: chance needs an accuracy, or error, at one epoch",
+    ),
+    "chance above all": (
+        ("claims", 0),
+        {"text": "So", "quantity": "test error", "chance": 120, "within": 3},
+        "So: chance must be between 0 and 100, got 120",
+    ),
+    "exact accuracy": (("quantities", "test error", "exact"), True, "exact is for metrics other than accuracies"),
+    "exact loss": (("quantities", "training loss", "exact"), True, "exact is for metrics other than accuracies"),
+    "exact probe": (("quantities", "separability", "exact"), True, "exact is for metrics other than accuracies"),
+    "chance of the best layer": (
+        ("claims", 0),
+        {"text": "So", "quantity": "separability", "chance": 10, "within": 3},
+        "So: chance needs the probe of one layer, true_label test conv2",
+    ),
+    "chance on the training set": (
+        ("claims", 0),
+        {"text": "So", "quantity": "training accuracy", "chance": 10, "within": 3},
+        "So: chance needs a test set: what was trained on is no sample",
+    ),
+    "chance of the published on the training set": (
+        ("published", 0),
+        {"quantity": "training accuracy", "of": {"depth": 1, "labels": "true"}, "value": 9, "chance": 10},
+        "chance needs a test set",
+    ),
+    "chance from which nothing is so far away": (
+        ("claims", 0),
+        {"text": "So", "quantity": "test error", "chance": 90, "within": 91},
+        "So: within 91 of chance, 90, there is all from 0 to 100",
+    ),
+    "chance of a difference": (
+        ("claims", 0),
+        {"text": "So", "quantity": "test error", "chance": 90, "within": 3, "of": {"depth": 1}, "minus": {"depth": 2}},
+        "So: chance is for a quantity of its own, within above 0",
+    ),
+    "set without samples": (("samples",), {"test": 0}, "samples: test must be 1 or more, got 0"),
     "scale without note": (("scales", "half", "note"), None, "scales: half: note is missing"),
     "both metric and probe": (("quantities", "test error", "probe"), "true_label test", "needs either metric or probe"),
     "neither": (("quantities", "test error", "metric"), None, "test error needs either metric or probe"),
@@ -285,6 +326,7 @@ WRONG = {
     "best layer of a metric": (("quantities", "test error", "take"), "best_layer", "best_layer needs a probe"),
     "layers of a metric": (("figures", "layers", "quantity"), "test error", "layers needs a quantity with a probe"),
     "points without x": (("figures", "points", "x"), None, "figures: points: points needs x"),
+    "points over repetitions": (("figures", "points", "x"), "seed", "points: x must be another axis than seed"),
     "points without places": (("figures", "points", "places"), None, "true is no number, and places does not say"),
     "a figure that is no file": (
         ("figures", "../x"),
@@ -307,6 +349,22 @@ def test_what_is_wrong_is_named_in_one_line(case: str, tmp_path: Path) -> None:
     assert "\n" not in line
     assert "small" in line
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("probe", "said"), [("test conv1 conv2", "of one layer"), ("train conv1", "a test set"), ("test conv1", "")]
+)
+def test_chance_is_for_one_layer_on_a_test_set(probe: str, said: str, tmp_path: Path) -> None:
+    """The better of two is no guess, and what a probe was fitted to is no sample."""
+    claim = {"text": "So", "quantity": "probe", "chance": 10, "within": 3}
+    content = yaml.safe_load(TINY.read_text())
+    content["claims"].append(claim)
+    content["quantities"]["probe"] = {"probe": f"true_label {probe}", "percent": True}
+    if not said:
+        assert read(tmp_path / "mine", content).claims[-1].chance == 10
+        return
+    with pytest.raises(Refused, match=f"So: chance needs .*{said}"):
+        read(tmp_path / "mine", content)
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ def replacing(file: Path) -> Iterator[Path]:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")  # several processes may replace one file
+    part.unlink(missing_ok=True)  # a link of that name would be followed
     try:
         yield part
         os.replace(part, file)

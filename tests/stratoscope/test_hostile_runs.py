@@ -1,0 +1,345 @@
+"""Runs and configs that are damaged or made to harm: one of many costs itself alone, and nothing is led astray."""
+
+import csv
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stratoscope.bounded_files import json_value, plain, read_yaml, yaml_value
+from stratoscope.callbacks.probe_table import ProbeTable
+from stratoscope.cli import main
+from stratoscope.masking import MASK, masked, masked_words, without_masks
+from stratoscope.own_folder import check_links
+from stratoscope.printable import one_printable_line, printable
+from stratoscope.refused import Refused
+from stratoscope.results import load_runs
+from stratoscope.run_directory import RunDirectory, different
+from stratoscope.run_lock import RunLock
+
+SMALL = (
+    "fit --model MLP --model.width 4 --data Digits --data.corruption RandomSubset --data.corruption.n 64 --threads 1 "
+    "--trainer.accelerator cpu --trainer.max_epochs 1 --trainer.enable_progress_bar false"
+)
+PROBED = f"{SMALL} --trainer.callbacks LinearProbes --trainer.callbacks.epochs [1] --trainer.callbacks.measures [rank]"
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+MERGES = "a: &a {x: 1}\n" + "".join(
+    f"{name}: &{name} {{<<: [{', '.join([f'*{before}'] * 10)}]}}\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with all tables."""
+    runs = tmp_path_factory.mktemp("made")
+    main([*f"{PROBED} --run good".split(), "--runs", str(runs)])
+    return runs / "good"
+
+
+@pytest.fixture
+def runs(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with that run, and the same again, to be damaged."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("STRATOSCOPE_RUN", raising=False)
+    for name in ("good", "bad"):
+        shutil.copytree(made, tmp_path / "runs" / name)
+    return tmp_path / "runs"
+
+
+def edited(file: str, change: Callable[[Any], object]) -> Callable[[Path], None]:
+    """A change of what run.json or config.yaml holds."""
+
+    def change_file(run: Path) -> None:
+        content = yaml.safe_load((run / file).read_text())
+        change(content)
+        (run / file).write_text(json.dumps(content))
+
+    return change_file
+
+
+def cell(file: str, column: str, value: str) -> Callable[[Path], None]:
+    """A change of one column of a table."""
+
+    def change(run: Path) -> None:
+        rows = list(csv.DictReader((run / file).read_text().splitlines()))
+        with (run / file).open("w", newline="") as text:
+            writer = csv.DictWriter(text, rows[0])
+            writer.writeheader()
+            writer.writerows({**row, column: value} for row in rows)
+
+    return change
+
+
+def pipe(file: str) -> Callable[[Path], None]:
+    """A pipe in the place of a file: reading it would never end."""
+
+    def change(run: Path) -> None:
+        (run / file).unlink()
+        os.mkfifo(run / file)
+
+    return change
+
+
+def text(file: str, content: str) -> Callable[[Path], None]:
+    """Another content of a file."""
+    return lambda run: (run / file).write_text(content) and None
+
+
+DAMAGE: list[Callable[[Path], None]] = [
+    edited("config.yaml", lambda config: config["model"].update(init_args="x")),
+    edited("config.yaml", lambda config: config["data"].update(init_args=[1])),
+    cell("metrics.csv", "epoch", "inf"),
+    cell("metrics.csv", "epoch", "1e300"),
+    cell("metrics.csv", "epoch", "-1"),
+    cell("metrics.csv", "step", "0.5"),
+    cell("probes.csv", "epoch", ""),
+    cell("probes.csv", "layer", ""),
+    cell("probes.csv", "chosen", "maybe"),
+    cell("probes.csv", "accuracy", "True"),
+    cell("measures.csv", "epoch", "nan"),
+    text("config.yaml", "a: &a [*a]\n"),
+    text("config.yaml", "a: &a {b: *a}\n"),
+    text("config.yaml", BOMB),
+    text("config.yaml", MERGES),
+    text("config.yaml", "[" * 100_000),
+    text("run.json", "[" * 100_000),
+    text("run.json", "9" * 10_000),
+    text("config.yaml", "? [a, b]\n: c\n"),
+    text("config.yaml", "a: 2001-01-01\n"),
+    edited("run.json", lambda record: record.update(asked=[])),
+    edited("run.json", lambda record: record.update(versions=["x"])),
+    edited("run.json", lambda record: record.update(code="x")),
+    edited("run.json", lambda record: record.update(commands=3)),
+    edited("run.json", lambda record: record.update(commands=[3])),
+    edited("run.json", lambda record: record.update(data=[1])),
+    edited("run.json", lambda record: record.update(status=[])),
+    edited("run.json", lambda record: record.update(started={})),
+    edited("run.json", lambda record: record.update(samples=[1])),
+    edited("run.json", lambda record: record.update(samples={"test": "x"})),
+    edited("run.json", lambda record: record.update(samples={"test": -5})),
+    pipe("config.yaml"),
+    pipe("metrics.csv"),
+    pipe("run.json"),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_one_damaged_run_costs_itself(
+    damage: Callable[[Path], None], runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ls`, `best` and `load_runs` have the other run, and name the damaged one; `show` and `resume` refuse it."""
+    damage(runs / "bad")
+    layers = not (runs / "bad" / "probes.csv").read_text() == (runs / "good" / "probes.csv").read_text() or (
+        (runs / "bad" / "measures.csv").read_text() != (runs / "good" / "measures.csv").read_text()
+    )
+    capsys.readouterr()
+    if not layers:  # which they do not read
+        main(["ls", "runs"])
+        said = capsys.readouterr().out
+        assert "left out" in said
+        assert len([line for line in said.splitlines() if "runs/bad" in line or line.startswith("good")]) == 2
+        main(["best", "test/loss", "runs"])
+        assert "runs/bad" in capsys.readouterr().out
+    with pytest.warns(UserWarning, match="left out: runs/bad"):
+        assert set(load_runs("runs").run) == {"good"}
+    with pytest.raises(SystemExit) as stop:
+        main(["show", "bad"])
+    assert stop.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("seed", ["foo", 1.5, [1], {"a": 1}])
+def test_a_seed_that_is_none_is_shown_as_it_stands(
+    seed: object, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the run, of its data and of a corruption."""
+
+    def change(config: Any) -> None:
+        config["seed_everything"] = seed
+        config["data"]["init_args"] |= {"seed": seed, "data_seed": seed}
+        config["data"]["init_args"]["corruption"]["init_args"]["seed"] = seed
+
+    edited("config.yaml", change)(runs / "bad")
+    capsys.readouterr()
+    main(["show", "bad"])
+    said = capsys.readouterr().out
+    assert "seeds" in said
+    assert isinstance(seed, dict) or str(seed) in said
+
+
+@pytest.mark.parametrize("config", [BOMB, MERGES, "a: &a [*a]\n", "[" * 5000])
+def test_aliases_of_a_config_that_is_given_are_bounded(
+    config: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused in one line: a config of `fit`, an experiment."""
+    (runs.parent / "x.yaml").write_text(config)
+    for words in (["fit", "--config", "x.yaml"], ["reproduce", "x.yaml"]):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 2
+        assert "x.yaml is no valid YAML" in capsys.readouterr().err
+
+
+def test_aliases_may_be_used(tmp_path: Path) -> None:
+    """Anchors, aliases and merges within bounds are what YAML says."""
+    (tmp_path / "x.yaml").write_text("a: &a {x: 1, y: [2]}\nb: *a\nc: {<<: *a, x: 3}\n")
+    assert read_yaml(tmp_path / "x.yaml") == {
+        "a": {"x": 1, "y": [2]},
+        "b": {"x": 1, "y": [2]},
+        "c": {"x": 3, "y": [2]},
+    }
+    assert yaml_value("") is None
+    assert json_value('{"a": [1, null]}') == {"a": [1, None]}
+    with pytest.raises(ValueError, match="neither text nor number"):
+        plain({"a": object()})
+
+
+@pytest.mark.parametrize("name", ["lock", "checkpoints", "wandb", "run.json", "deep/er"])
+def test_no_link_is_followed_out_of_a_run(name: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a file's nor a folder's: going on is refused, in one line, and what it leads to is as it was."""
+    out = runs.parent / "precious"
+    run = runs / "bad"
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    if name == "checkpoints":
+        out.mkdir()
+        shutil.rmtree(run / name)
+    else:
+        out.write_text((run / "run.json").read_text())
+        (run / name).unlink(missing_ok=True)
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).symlink_to(out)
+    before = list(out.iterdir()) if out.is_dir() else out.read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main(["resume", "runs/bad"])
+    assert stop.value.code == 2
+    assert f"runs/bad/{name} is a link that leads out of runs/bad" in capsys.readouterr().err
+    assert (list(out.iterdir()) if out.is_dir() else out.read_bytes()) == before
+
+
+def test_the_lock_follows_nothing(tmp_path: Path) -> None:
+    """Whatever came in its place after the look: a link, a second name of another file, a pipe."""
+    (tmp_path / "precious").write_text("kept")
+    for make in (
+        lambda lock: lock.symlink_to(tmp_path / "precious"),
+        lambda lock: lock.hardlink_to(tmp_path / "precious"),
+        os.mkfifo,
+    ):
+        make(tmp_path / "lock")
+        with pytest.raises(Refused, match="is not the lock of a run"):
+            RunLock(tmp_path)
+        (tmp_path / "lock").unlink()
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def test_links_above_a_run_and_within_it_are_followed(runs: Path) -> None:
+    """The folder of runs on another disk, a run's own folder there, and links from a run into itself."""
+    (runs.parent / "disk").mkdir()
+    shutil.move(runs / "bad", runs.parent / "disk" / "bad")
+    (runs / "bad").symlink_to(runs.parent / "disk" / "bad")
+    (runs / "bad" / "latest.csv").symlink_to("metrics.csv")
+    shutil.move(runs, runs.parent / "disk" / "runs")
+    Path("runs").symlink_to("disk/runs")
+    ended = runs / "bad" / "wandb" / "offline-run-20261128_011705-22505a87" / "logs"
+    ended.mkdir(parents=True)
+    (ended / "debug-core.log").symlink_to("/somewhere/else.log")  # which W&B makes itself
+    check_links(Path("runs/bad"))
+    directory = RunDirectory("runs", "bad")
+    directory.claim(directory.config, {"command": "fit", "ckpt_path": None})
+    directory.end("finished")
+
+
+STEERING = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
+
+
+def test_nothing_steers_the_terminal(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names, settings, status, commands and metrics are shown with their controls written out, by every command."""
+    run = runs / "bad"
+    edited("config.yaml", lambda config: config["model"]["init_args"].update(width=STEERING, monitor=STEERING))(run)
+    record = {"status": STEERING, "commands": [f"x {STEERING}"], "started": STEERING, "versions": {"torch": STEERING}}
+    edited("run.json", lambda content: content.update(record))(run)
+    (run / "metrics.csv").write_text(f"epoch,step,test/loss,{STEERING}\n1,2,0.5,0.25\n")
+    run.rename(runs / f"b{STEERING}")
+    (runs / f"worse{STEERING}").mkdir()
+    (runs / f"worse{STEERING}" / "run.json").write_text("{")
+    for words in (["ls"], ["show", "b"], ["best", "test/loss"], ["best", STEERING], ["ls", "--sort", STEERING]):
+        main(words)
+    for words in (["best", f"x{STEERING}"], ["show", f"x{STEERING}"], ["fit", f"--x{STEERING}"], [STEERING]):
+        with pytest.raises(SystemExit):
+            main(words)
+    row = {"layer": STEERING, "epoch": 1, "labels": STEERING, "split": STEERING, "accuracy": 0.5, "chosen": True}
+    ProbeTable([row | {"converged": True}]).print()
+    said = capsys.readouterr()
+    for output in (said.out, said.err):
+        assert "\\x1b" in output
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(output)
+
+
+def test_printable() -> None:
+    """Controls are written out; letters of all kinds, tabs and ends of lines stay."""
+    assert printable("naïve 漢字\t\n\x1b[0m\x00\u2066") == "naïve 漢字\t\n\\x1b[0m\\x00\\u2066"
+    assert one_printable_line("a\r\n\tb\x1b") == "a b\\x1b"
+    assert str(Refused("two\nlines\x1b")) == "two lines\\x1b"
+
+
+def test_keys_are_written_down_nowhere(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key given as an option is not in any file of the run; going on does without it, or with another."""
+    key = "k3y-0123456789"
+    (runs.parent / "keyed.py").write_text(
+        "from lightning.pytorch.loggers import CSVLogger\n\n\nclass Keyed(CSVLogger):\n"
+        "    def __init__(self, api_key: str | None = None, address: str = ''):\n"
+        "        super().__init__('csv')\n        self.key = api_key\n"
+    )
+    monkeypatch.syspath_prepend(str(runs.parent))
+    address = "https://me:pa55w0rd@example.org/x"
+    line = f"{SMALL} --run keyed --trainer.logger keyed.Keyed"
+    words = [*line.split(), f"--trainer.logger.api_key={key}", "--trainer.logger.address", address]
+    monkeypatch.setattr("sys.argv", ["stratoscope", *words])
+    main(words)
+    files = [file for file in Path("runs/keyed").rglob("*") if file.is_file()]
+    assert len(files) >= 5
+    for file in files:
+        assert not any(secret.encode() in file.read_bytes() for secret in (key, "pa55w0rd")), file
+    record = json.loads(Path("runs/keyed/run.json").read_text())
+    assert f"--trainer.logger.api_key={MASK}" in shlex.split(record["commands"][0])
+    config = yaml.safe_load(Path("runs/keyed/config.yaml").read_text())
+    assert config["trainer"]["logger"]["init_args"] == {"api_key": MASK, "address": MASK}
+    Path("runs/keyed/run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    monkeypatch.setattr("sys.argv", ["stratoscope", "resume", "runs/keyed", "--trust"])
+    main(["resume", "runs/keyed", "--trust"])
+    assert json.loads(Path("runs/keyed/run.json").read_text())["status"] == "finished"
+    main([word.replace(key, "another") for word in words])
+
+
+def test_masks() -> None:
+    """By name and by form of the value; other options, and those that are not given, stay."""
+    config = {"api_key": "x", "wandb_token": "y", "password": None, "url": "http://a:b@c", "n": [{"secret": "z"}]}
+    plain_ones = {"taps": ["network.token"], "token_mean": "x", "class_token": True, "key": "x", "monkey": "x"}
+    hidden = {"api_key": MASK, "wandb_token": MASK, "password": None, "url": MASK, "n": [{"secret": MASK}]}
+    assert masked(config | plain_ones) == hidden | plain_ones
+    assert without_masks(masked(config)) == {"password": None, "n": [{}]}
+    assert masked_words(["fit", "--a.api_key", "x", "--b={s: deeper}", "--c=1"], {"secret": "deeper"}) == [
+        "fit",
+        "--a.api_key",
+        MASK,
+        f"--b={{s: {MASK}}}",
+        "--c=1",
+    ]
+    network = {"n_token": 77, "mask_token": "[M]", "pad-token": "[P]", "token": 3, "cls_token": "x", "secret": 8}
+    assert masked(network) == network
+    keys = ["token", "a.token", "hf_token", "auth-token", "my_api_token", "accesstoken", "pwd", "x.password"]
+    assert masked(dict.fromkeys(keys, "x")) == dict.fromkeys(keys, MASK)
+    assert masked({"password": 1234, "db_pwd": 1}) == {"password": MASK, "db_pwd": MASK}
+    words = ["fit", "--model.n_token", "8", "--model.width=18", "--db.password", "1"]
+    assert masked_words(words, {"n_token": 8, "password": 1}) == [*words[:-1], MASK]
+    assert different({"a": MASK, "b": 1}, {"a": "x", "b": 2}) == ["b: 1 there, 2 here"]
