@@ -22,7 +22,6 @@ from stratoscope.callbacks.layer_measures import (
     NO_CLASSIFIER,
     SIMILAR,
     MeasureTable,
-    Row,
     compare_probes,
     measure_layer,
     without_classifier,
@@ -45,6 +44,7 @@ from stratoscope.callbacks.probed_sets import (
 from stratoscope.callbacks.progress import tracked
 from stratoscope.callbacks.seldom import Seldom
 from stratoscope.callbacks.separability_figure import draw_separability
+from stratoscope.files.epoch_table import Row
 from stratoscope.probes import (
     GIB,
     HELD_OUT,
