@@ -72,6 +72,11 @@ class ExactFitLoop(_FitLoop):
         return False
 
     @property
+    def done(self) -> bool:
+        """Whether a bound is reached, and what follows the last step is done too."""
+        return not self.epoch_loop.behind_step and bool(super().done)
+
+    @property
     def skip(self) -> bool:
         """Whether there is nothing to do; a run that goes on has at least an end, with what is left then."""
         return bool(self.trainer.limit_train_batches == 0 or (self.done and not self.is_resuming))

@@ -277,6 +277,20 @@ def test_runs_without_probes_go_on_anywhere(schedule: str, places: list[str]) ->
         assert Rates.curve(name) == expected
 
 
+@pytest.mark.parametrize(
+    ("bound", "last"),
+    [("--trainer.max_steps 5", 4), ("--trainer.max_steps 12", 11), ("--trainer.limit_train_batches 7", 6)],
+)
+def test_a_signal_at_the_last_step_of_all_leaves_the_end_to_be_done(bound: str, last: int) -> None:
+    """The epoch that the bound has cut, or that is over, has its metrics and probes when the run goes on."""
+    line = f"{MLP} {PROBES} --trainer.max_epochs 1 {bound}"
+    assert run(f"{line} --run whole") == 0, said()
+    assert run(f"{line} --run ended", At("on_train_batch_start", 0, last, TERM)) == 128 + TERM, said()
+    assert end("ended")["global_step"] == last + 1
+    assert run(f"{line} --run ended") == 0, said()
+    assert_same_run("whole", "ended", ("metrics.csv", "probes.csv"))
+
+
 class Stop(Callback):
     """Saves and stops in the middle of an epoch, or stops when the one before was saved."""
 
