@@ -9,7 +9,12 @@ from stratoscope.datamodules.augmentation import (
     RandomRotation,
     RandomZoom,
 )
-from stratoscope.datamodules.automatic_labels import (
+from stratoscope.datamodules.batch import Batch, Sets, labelled
+from stratoscope.datamodules.cifar10 import CIFAR10
+from stratoscope.datamodules.cifar10_shifted import CIFAR10_1, CIFAR10_2, CIFAR10C
+from stratoscope.datamodules.cifar100 import CIFAR100
+from stratoscope.datamodules.corruption import Corruption, GaussianPixels, RandomPixels, ShuffledPixels
+from stratoscope.datamodules.corruptions.automatic_labels import (
     AutomaticLabels,
     BrightnessLabels,
     ClusterLabels,
@@ -19,19 +24,19 @@ from stratoscope.datamodules.automatic_labels import (
     LinearLabels,
     PrototypeLabels,
 )
-from stratoscope.datamodules.batch import Batch, Sets, labelled
-from stratoscope.datamodules.cifar10 import CIFAR10
-from stratoscope.datamodules.cifar10_shifted import CIFAR10_1, CIFAR10_2, CIFAR10C
-from stratoscope.datamodules.cifar100 import CIFAR100
-from stratoscope.datamodules.corruption import Corruption, GaussianPixels, RandomPixels, ShuffledPixels
+from stratoscope.datamodules.corruptions.human_labels import HumanLabels
+from stratoscope.datamodules.corruptions.label_noise import (
+    AsymmetricLabels,
+    ConfusedLabels,
+    PartialLabels,
+    RandomLabels,
+)
+from stratoscope.datamodules.corruptions.subset import RandomSubset
 from stratoscope.datamodules.digits import Digits
-from stratoscope.datamodules.human_labels import HumanLabels
 from stratoscope.datamodules.image_data import ImageDataModule, ImageLoader, ImageSet
-from stratoscope.datamodules.label_noise import AsymmetricLabels, ConfusedLabels, PartialLabels, RandomLabels
 from stratoscope.datamodules.mnist import MNIST, FashionMNIST
 from stratoscope.datamodules.shapes import Shapes
 from stratoscope.datamodules.shifted_set import ShiftedSet
-from stratoscope.datamodules.subset import RandomSubset
 
 __all__ = [
     "CIFAR10",

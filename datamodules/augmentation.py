@@ -1,7 +1,7 @@
 """Random changes of training images, new in every epoch, on whole batches on their device.
 
 What happens to a sample in an epoch is a pure function of (seed, epoch, sample): the step and the batch it comes in,
-the rank, the worker and an interruption do not matter. Evaluation and probes see the images at rest.
+the rank, the worker and an interruption do not matter. Evaluation and probes see the images without augmentation.
 """
 
 from abc import ABC, abstractmethod
@@ -58,7 +58,7 @@ class Augmentation(ABC):
 
 
 class RandomCrop(Augmentation):
-    """A window at a random place; at rest the one in the middle.
+    """A window at a random place; without augmentation the one in the middle.
 
     Zhang et al. 2017 crop 28 of 32 pixels: size 28 of images with `crop: 32`. ResNets are trained with 4 pixels of
     padding and size 32.

@@ -11,9 +11,9 @@ import torch
 from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.image_data import ImageDataModule
 from stratoscope.datamodules.image_folder import read_image_folder
-from stratoscope.datamodules.integrity import digest_of, verify
 from stratoscope.datamodules.preparation import beside, publish
 from stratoscope.datamodules.shifted_set import ShiftedSet
+from stratoscope.files.integrity import digest_of, verify
 
 if TYPE_CHECKING:
     from torchvision import datasets

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from stratoscope.datamodules.batch import Batch, labelled
-from stratoscope.datamodules.integrity import verify
 from stratoscope.datamodules.shifted_set import ShiftedSet
+from stratoscope.files.integrity import verify
 
 CLASSES = 10
 PIXELS = (32, 32, 3)

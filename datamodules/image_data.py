@@ -28,7 +28,7 @@ class ImageSet(Dataset[Batch]):
         data: The whole set, pixels on the scale [0, 255].
         name: What it is called in metrics.
         normalise: Turns pixels into network inputs.
-        augmentations: What happens to images in training; else they are at rest.
+        augmentations: What happens to images in training; None trains without augmentation.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ImageSet(Dataset[Batch]):
 
         Args:
             index: Positions in the set, on its device.
-            draw: Random numbers of the whole set for each augmentation; None leaves the images at rest.
+            draw: Random numbers of the whole set for each augmentation; None leaves them without augmentation.
         """
         image, *labels = (part.index_select(0, index) for part in self.data)
         for place, augmentation in enumerate(self.augmentations):
@@ -61,11 +61,11 @@ class ImageSet(Dataset[Batch]):
         return Batch(self.normalise(image), *labels)
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> Batch:
-        """Return the batch of these samples at rest."""
+        """Return the batch of these samples, without augmentation."""
         return self.read(torch.as_tensor(indices, device=self.data.index.device))
 
     def __getitem__(self, index: int) -> Batch:
-        """Return one sample at rest, as a batch of one without its first axis."""
+        """Return one sample, without augmentation, as a batch of one without its first axis."""
         return Batch(*(part[0] for part in self.__getitems__([index])))
 
 
@@ -75,7 +75,7 @@ class ImageLoader(DataLoader[Batch]):
     Args:
         dataset: The set; the first iteration moves it to the device.
         device: Of the batches.
-        seed: Of the augmentations; None leaves images at rest.
+        seed: Of the augmentations; None leaves images without augmentation.
         **settings: Of DataLoader; what makes up a batch is in `batch_sampler`, whose `epoch` decides the augmentations.
     """
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.image_data import ImageDataModule
-from stratoscope.datamodules.integrity import verify
 from stratoscope.datamodules.preparation import beside, publish
+from stratoscope.files.integrity import verify
 
 if TYPE_CHECKING:
     from torchvision import datasets

@@ -2,13 +2,13 @@
 
 from stratoscope.models.alexnet import AlexNet, alexnet
 from stratoscope.models.cifar_resnet import CifarResNet, cifar_resnet
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.initialisation import initialise
 from stratoscope.models.keskar import KeskarC1, KeskarC2, KeskarF1, keskar_c1, keskar_c2, keskar_f1
-from stratoscope.models.local_response_norm import LocalResponseNorm, local_response_norm
 from stratoscope.models.mlp import MLP, mlp
 from stratoscope.models.mnist_convnet import MNISTConvNet, mnist_convnet
 from stratoscope.models.neelakantan import NeelakantanMLP
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.initialisation import initialise
+from stratoscope.models.parts.local_response_norm import LocalResponseNorm, local_response_norm
 from stratoscope.models.resnet import ResNet, resnet
 from stratoscope.models.skip_mlp import SkipMLP, SkipNetwork
 from stratoscope.models.small_alexnet import SmallAlexNet, small_alexnet

@@ -7,10 +7,10 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 from torch.optim import SGD
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.local_response_norm import LocalResponseNorm
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.local_response_norm import LocalResponseNorm
+from stratoscope.models.parts.tapped import Tapped
 from stratoscope.models.schedules import DividedAt
-from stratoscope.models.tapped import Tapped
 
 CONVOLUTIONS = ((96, 5), (256, 5), (384, 3), (384, 3), (256, 3))  # channels and kernel size
 POOLED = (1, 2, 5)  # convolutions that pooling follows

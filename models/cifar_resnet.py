@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.optim import SGD
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.initialisation import initialise
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.initialisation import initialise
+from stratoscope.models.parts.tapped import Tapped
+from stratoscope.models.parts.widths import check_depth
 from stratoscope.models.schedules import DividedAt
-from stratoscope.models.tapped import Tapped
-from stratoscope.models.widths import check_depth
 
 WIDTHS = (16, 32, 64)  # channels of the three stages
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ConstantLR
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.widths import check_depth
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.widths import check_depth
 
 STACKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)  # C2: channels of the convolutions before a pooling
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ExponentialLR
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.widths import check_depth
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.widths import check_depth
 
 
 def mlp(depth: int = 1, width: int = 512, inputs: int = 3 * 28 * 28, classes: int = 10) -> nn.Sequential:

@@ -8,8 +8,8 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.initialisation import initialise
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.initialisation import initialise
 
 
 def mnist_convnet(channels: int = 1, classes: int = 10) -> nn.Sequential:

@@ -6,8 +6,8 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ConstantLR
 
-from stratoscope.models.classifier import Classifier
 from stratoscope.models.mlp import mlp
+from stratoscope.models.parts.classifier import Classifier
 
 
 class NeelakantanMLP(Classifier):

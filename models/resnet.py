@@ -7,10 +7,10 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.initialisation import initialise
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.initialisation import initialise
+from stratoscope.models.parts.tapped import Tapped
 from stratoscope.models.schedules import DividedAt
-from stratoscope.models.tapped import Tapped
 
 WIDTHS = (64, 128, 256, 512)  # channels of the 3x3 convolutions of the four stages
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # table 1

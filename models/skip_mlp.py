@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ConstantLR
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.widths import check_depth
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.widths import check_depth
 
 
 class SkipNetwork(nn.Module):

@@ -9,9 +9,9 @@ from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ExponentialLR
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.local_response_norm import LocalResponseNorm
-from stratoscope.models.widths import widened
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.local_response_norm import LocalResponseNorm
+from stratoscope.models.parts.widths import widened
 
 CHANNELS, UNITS = 64, (384, 192)  # 64 is not in the paper: 64 gives its parameter count exactly, 48 and 96 do not
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ExponentialLR
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.initialisation import initialise
-from stratoscope.models.tapped import Tapped
-from stratoscope.models.widths import widened
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.initialisation import initialise
+from stratoscope.models.parts.tapped import Tapped
+from stratoscope.models.parts.widths import widened
 
 FIRST = 96  # channels of the first convolution
 # Channels of the 1x1 and the 3x3 convolution of every Inception module; one number: the convolution of a downsampling.

@@ -9,7 +9,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 from torch.optim import SGD
 
-from stratoscope.models.classifier import Classifier
+from stratoscope.models.parts.classifier import Classifier
 from stratoscope.models.schedules import DividedAt
 from stratoscope.models.torchvision_classifier import adapt_stem, load_what_fits
 
@@ -70,7 +70,7 @@ def _cached(name: str) -> str:
     path = hub.try_to_load_from_cache(home, "model.safetensors")
     if not isinstance(path, str):
         raise ValueError(
-            f"the weights of {name} are not here, and nothing is downloaded: run "
+            f"no file has the weights of {name}, and nothing is downloaded: run "
             f"`hf download {home} model.safetensors`, or give that file "
             f"of https://huggingface.co/{home} as weights_file"
         )

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.optim import SGD
 
-from stratoscope.models.classifier import Classifier
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.weights import read_weights, shown
 from stratoscope.models.schedules import DividedAt
-from stratoscope.models.weights import read_weights, shown
 
 # what a small stem changes, by the class of the network: the max-pool that goes, and the kernel size of the first
 # convolution, which gets stride 1 (None keeps it)
@@ -146,7 +146,9 @@ def load_what_fits(network: nn.Module, file: str) -> None:
         if name not in fitting and not _one_more_head(state.get(name), own[name], own[head]):
             there = tuple(state[name].shape) if name in state else "missing"
             here = tuple(own[name].shape)
-            raise ValueError(f"{file} is of another network: {name} is {there} there, {here} here; nothing is loaded")
+            raise ValueError(
+                f"{file} is of another network: {name} is {there} in the file, {here} in the model; nothing is loaded"
+            )
     network.load_state_dict(fitting, strict=False)
     kept = [name for name in own if name not in fitting]
     unused = [name for name in state if name not in own]
@@ -171,7 +173,7 @@ def _cached(url: str, name: str) -> str:
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not path.is_file():
-        raise ValueError(f"the weights of {name} are not here, and nothing is downloaded: put {url} at {path}")
+        raise ValueError(f"no file has the weights of {name}, and nothing is downloaded: put {url} at {path}")
     return str(path)
 
 

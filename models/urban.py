@@ -14,8 +14,8 @@ from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.widths import check_depth
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.widths import check_depth
 
 # table 1: c a convolution 5x5 with ReLU, mp a max-pool; by the number of convolutions
 STAGES: tuple[tuple[str, ...], ...] = (

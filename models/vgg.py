@@ -7,10 +7,10 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 from torch.optim import SGD
 
-from stratoscope.models.classifier import Classifier
-from stratoscope.models.initialisation import initialise
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.initialisation import initialise
+from stratoscope.models.parts.tapped import Tapped
 from stratoscope.models.schedules import DividedAt
-from stratoscope.models.tapped import Tapped
 
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the five stacks
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # of each stack

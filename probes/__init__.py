@@ -1,27 +1,35 @@
 """Instruments: what can be measured on a frozen network. Pure PyTorch: no Lightning, no files, no logging."""
 
-from stratoscope.probes.bands import bootstrap_band
-from stratoscope.probes.batches import LabelledBatch, UnreadableBatch, read_batch
-from stratoscope.probes.calls import Call, choose_call, find_call, logits_of
-from stratoscope.probes.collapse import NeuralCollapse, classifier_weights, neural_collapse
-from stratoscope.probes.comparison import Comparison, compare
-from stratoscope.probes.control import control_labels, selectivity
-from stratoscope.probes.interval import wilson
-from stratoscope.probes.isolation import frozen
-from stratoscope.probes.layout import Layout
-from stratoscope.probes.logistic import LogisticFit, fit_logistic
-from stratoscope.probes.neighbours import neighbour_accuracy
-from stratoscope.probes.online_probe import OnlineProbe
-from stratoscope.probes.probing import probe
-from stratoscope.probes.rank import effective_rank, participation_ratio, spectrum
-from stratoscope.probes.reduction import LayerReduction, Reduction, average_pool, by_layer, reduction
-from stratoscope.probes.ridge_regression import RidgeFit, best_left_out, fit_ridge
-from stratoscope.probes.separability import HELD_OUT, LabelledFeatures, Separability, failed, separability, with_label
-from stratoscope.probes.sharding import FailedTogether, Shard
-from stratoscope.probes.similarity import Arrangement, linear_cka
-from stratoscope.probes.standardisation import Standardisation
-from stratoscope.probes.storage import GIB, Budget, room
-from stratoscope.probes.taps import Tap, find_taps, read_features, select_taps
+from stratoscope.probes.geometry.collapse import NeuralCollapse, classifier_weights, neural_collapse
+from stratoscope.probes.geometry.neighbours import neighbour_accuracy
+from stratoscope.probes.geometry.rank import effective_rank, participation_ratio, spectrum
+from stratoscope.probes.geometry.similarity import Arrangement, linear_cka
+from stratoscope.probes.linear.budget import GIB, Budget
+from stratoscope.probes.linear.control import control_labels, selectivity
+from stratoscope.probes.linear.logistic import LogisticFit, fit_logistic
+from stratoscope.probes.linear.online_probe import OnlineProbe
+from stratoscope.probes.linear.probing import probe
+from stratoscope.probes.linear.ridge_regression import RidgeFit, best_left_out, fit_ridge
+from stratoscope.probes.linear.separability import (
+    HELD_OUT,
+    LabelledFeatures,
+    Separability,
+    failed,
+    separability,
+    with_label,
+)
+from stratoscope.probes.reading.batches import LabelledBatch, UnreadableBatch, read_batch
+from stratoscope.probes.reading.calls import Call, choose_call, find_call, logits_of
+from stratoscope.probes.reading.isolation import frozen
+from stratoscope.probes.reading.layout import Layout
+from stratoscope.probes.reading.reduction import LayerReduction, Reduction, average_pool, by_layer, reduction
+from stratoscope.probes.reading.sharding import FailedTogether, Shard
+from stratoscope.probes.reading.standardisation import Standardisation
+from stratoscope.probes.reading.storage import room
+from stratoscope.probes.reading.taps import Tap, find_taps, read_features, select_taps
+from stratoscope.probes.statistics.bands import bootstrap_band
+from stratoscope.probes.statistics.comparison import Comparison, compare
+from stratoscope.probes.statistics.interval import wilson
 
 __all__ = [
     "GIB",

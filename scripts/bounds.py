@@ -5,8 +5,9 @@ python scripts/bounds.py
 
 from collections.abc import Iterator
 
+from stratoscope.experiments.experiment import Claim
+from stratoscope.experiments.experiment_file import experiment_names, read_experiment
 from stratoscope.experiments.quantities import brief
-from stratoscope.experiments.specification import Claim, experiment_names, read_experiment
 
 
 def table() -> str:

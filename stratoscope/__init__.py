@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stratoscope.results import load_runs as load_runs
+    from stratoscope.results.frame import load_runs as load_runs
 
 try:
     __version__ = version("stratoscope")
@@ -25,7 +25,7 @@ if not TYPE_CHECKING:  # where it would let any misspelt name pass
             AttributeError: If there is no such name.
         """
         if name == "load_runs":
-            from stratoscope.results import load_runs
+            from stratoscope.results.frame import load_runs
 
             return load_runs
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

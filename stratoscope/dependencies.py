@@ -26,7 +26,7 @@ def missing() -> list[str]:
 
 
 def unreadable_rank() -> str | None:
-    """The first variable, with its value, that should be a rank and is no number: Lightning could not be imported."""
+    """The first variable, with its value, that should be a rank and is not a number: Lightning cannot be imported."""
     return next((f"{name}={os.environ[name]}" for name in RANKS if not os.environ.get(name, "0").isdecimal()), None)
 
 

@@ -29,3 +29,11 @@ def pytest_runtest_setup() -> None:
 def pytest_runtest_call() -> None:
     """And after them."""
     _seed()
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures of probes are empty files in this test."""
+    from tests.pictures import draw_nothing  # which imports Lightning
+
+    draw_nothing(monkeypatch.setattr)

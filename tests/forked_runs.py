@@ -1,31 +1,41 @@
 """Commands in processes of their own, forked from this one, which has imported everything already."""
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import MappingProxyType
 
+import jaxtyping
 from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
-from stratoscope.cli import build
+from stratoscope.fit.command import build
+from tests.pictures import draw_nothing
 
 FORK = multiprocessing.get_context("fork")
 
 
-def forked(run: Callable[[], object], **environment: str) -> BaseProcess:
+def forked(
+    run: Callable[[], object], environment: Mapping[str, str] = MappingProxyType({}), pictures: bool = False
+) -> BaseProcess:
     """Start something in a process of its own, whose exit code is the command's; what it says goes to run.log.
 
     Args:
         run: What to start.
-        **environment: Variables of that process.
+        environment: Variables of that process.
+        pictures: Whether the probes' pictures are drawn, see `draw_nothing`.
     """
 
     def child() -> None:
         os.environ.update(environment)
+        jaxtyping.config.update("jaxtyping_disable", True)  # shapes are checked where probes are tested
+        if not pictures:
+            draw_nothing()
         # read from the environment when Lightning was imported, which was before the fork
         rank_zero_only.rank = int(environment.get("LOCAL_RANK", "0"))  # type: ignore[attr-defined]
         with (
@@ -37,7 +47,9 @@ def forked(run: Callable[[], object], **environment: str) -> BaseProcess:
             run()
 
     process = FORK.Process(target=child)
+    gc.freeze()  # what is there already is not looked through again, and so not copied, by every child
     process.start()
+    gc.unfreeze()
     return process
 
 
@@ -80,7 +92,7 @@ def finish_pair(run: Callable[[], object], name: str) -> list[int]:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "STRATOSCOPE_RUN": name}
-    processes = [forked(run, **shared, LOCAL_RANK=str(rank)) for rank in range(2)]
+    processes = [forked(run, {**shared, "LOCAL_RANK": str(rank)}) for rank in range(2)]
     return [finish(process) for process in processes]
 
 

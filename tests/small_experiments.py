@@ -9,7 +9,8 @@ import yaml
 
 from stratoscope.experiments.grid import PlannedRun
 from stratoscope.experiments.quantities import Result
-from stratoscope.run_record import RunRecord
+from stratoscope.files.table import COLUMNS, Table
+from stratoscope.results.record import RunRecord
 
 TINY = Path(__file__).parent / "stratoscope" / "experiments" / "tiny.yaml"
 # perceptrons on 200 digits, without probes: a second for each run
@@ -55,7 +56,9 @@ def written(folder: Path, base: Mapping[str, Any] = SMALL, **changes: Any) -> Pa
 def record(metrics: list[dict[str, Any]], probes: list[dict[str, Any]] | None = None) -> RunRecord:
     """A finished run with these rows in its tables, on 10,000 test samples."""
     about = {"samples": {"test": 10_000}}
-    return RunRecord(Path("nowhere"), "nowhere", "finished", {}, about, metrics, probes or [], [])
+    columns = {name: COLUMNS[name] for name in (probes or [{}])[0]}
+    tables = {"probes": Table(columns, probes or [])}
+    return RunRecord(Path("nowhere"), "nowhere", "finished", {}, about, metrics, tables)
 
 
 def result(labels: dict[str, Any], *accuracies: float) -> Result:

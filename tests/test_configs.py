@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from stratoscope import datamodules, models
-from stratoscope.cli import main
-from stratoscope.refusal import parameters
+from stratoscope.commands.table import main
+from stratoscope.fit.classes import parameters
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 OTHERS = ("experiments", "sweep.yaml")  # those are not configs of fit, and have tests of their own

@@ -41,7 +41,7 @@ from options import parser, sized  # noqa: E402
 from probe_bench import Bench, scikit_learn_seconds  # noqa: E402
 from ratios import compare, table  # noqa: E402
 
-from stratoscope.cli import main as stratoscope  # noqa: E402
+from stratoscope.commands.table import main as stratoscope  # noqa: E402
 
 FEW = 20_000  # images of which scikit-learn fits the features, in minutes
 LAYERS = "layers.pt"  # what the probes leave to scikit-learn
@@ -352,17 +352,18 @@ def main() -> None:
         f"{torch.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores; "
         f"{'real CIFAR-10' if options.data else 'generated images'}.\n"
     ]
+
+    def write(piece: str) -> None:
+        text.append(piece)
+        options.output.write_text("".join(text))
+        print(piece, end="", flush=True)
+
     with tempfile.TemporaryDirectory(prefix="gpu-") as folder:
         plan = Plan(options.data, options.rehearse, end, Path(folder))
         for name in options.parts:
             part_began = time.monotonic()
             deadline = max(part_began + START, min(end, part_began + PARTS[name][1]))
             text.append(f"\n## {name}\n\n{PARTS[name][0].__doc__}\n\n")
-
-            def write(piece: str) -> None:
-                text.append(piece)
-                options.output.write_text("".join(text))
-                print(piece, end="", flush=True)
 
             run_part(name, replace(plan, deadline=deadline), write)
             write(f"\n({time.monotonic() - part_began:.0f} s)\n")

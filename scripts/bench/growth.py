@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, median
 
@@ -23,12 +24,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from options import images, parser, sized
 
 from stratoscope import load_runs
-from stratoscope.cli import build
+from stratoscope.commands.runs import best, ls
+from stratoscope.experiments.experiment_file import read_experiment
 from stratoscope.experiments.grid import planned_runs
 from stratoscope.experiments.plan_file import write_plan
-from stratoscope.experiments.specification import read_experiment
-from stratoscope.report.writing import write_report
-from stratoscope.results_commands import look
+from stratoscope.experiments.report.writing import write_report
+from stratoscope.fit.command import build
 
 IMAGES = 100
 MOST = 1.2  # times what an epoch costs in the first tenth
@@ -125,9 +126,9 @@ def many(folder: Path, count: int, data: str | None) -> list[str]:
     write_plan(experiment, str(file), "full", runs)
     lines = ["| command | runs | CPU s | at most |", "|---|---|---|---|"]
     place = str(folder / "runs")
-    commands = {
-        "ls": lambda: look(["ls", place]),
-        "best": lambda: look(["best", "test/accuracy", place]),
+    commands: dict[str, Callable[[], object]] = {
+        "ls": lambda: ls(["ls", place]),
+        "best": lambda: best(["best", "test/accuracy", place]),
         "load_runs": lambda: load_runs(place),
         "report": lambda: write_report(runs[0].folder),
     }

@@ -13,7 +13,7 @@ import torch
 from options import images, parser, sized
 from torch import Tensor, nn
 
-from stratoscope.models.local_response_norm import LocalResponseNorm
+from stratoscope.models.parts.local_response_norm import LocalResponseNorm
 from stratoscope.models.small_alexnet import small_alexnet
 
 SHAPES = [(128, 64, 14, 14), (128, 64, 7, 7)]  # the two normalisations of the small AlexNet, at batch size 128

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from stratoscope.datamodules import ImageSet, PartialLabels
 from stratoscope.models import small_alexnet
 from stratoscope.probes import LogisticFit, Standardisation, average_pool, fit_logistic, frozen, read_features
-from stratoscope.probes.sharding import Shard
+from stratoscope.probes.reading.sharding import Shard
 
 RIDGE, RIDGES = 1e-4, (1e-4, 1e-3, 1e-2)
 TOLS = (1e-4, 1e-8)

@@ -19,10 +19,10 @@ from options import images, parser, sized
 from ratios import compare, table
 
 from stratoscope.callbacks import ExactResume, FiniteLoss
-from stratoscope.checkpoint import LastCheckpoint, WholeFiles
 from stratoscope.datamodules import ImageDataModule
-from stratoscope.interruption import StopOnSignal
 from stratoscope.models import SmallAlexNet
+from stratoscope.run.checkpoint import LastCheckpoint, WholeFiles
+from stratoscope.run.interruption import StopOnSignal
 
 
 def train(data: ImageDataModule, epochs: int, exact: bool) -> None:

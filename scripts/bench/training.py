@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
 
-from stratoscope.cli import build
 from stratoscope.datamodules import Batch, ImageDataModule
+from stratoscope.fit.command import build
 from stratoscope.models import mlp, small_alexnet
 
 BATCH = 128

@@ -4,21 +4,25 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 from itertools import islice
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from stratoscope.callbacks import LinearProbes
-from stratoscope.callbacks.probe_plan import fitting_seconds
+from stratoscope.callbacks.instruments.instrument import Instrument
 from stratoscope.datamodules import Batch
 from stratoscope.datamodules.image_data import EVALUATION_BATCH
+from stratoscope.errors import Refused
 from stratoscope.experiments.grid import PlannedRun
-from stratoscope.probes import frozen, read_features
-from stratoscope.refusal import Refused
+from stratoscope.fit.checks import planned_run
+from stratoscope.fit.classes import subclasses
+from stratoscope.fit.command import build
+from stratoscope.models.parts.loss import batch_loss
+from stratoscope.probes import frozen
 
 STEPS = 4  # the first of which does not count
 FEW = 32  # images that are looked at
@@ -44,15 +48,24 @@ def expected_seconds(runs: Sequence[PlannedRun], more: Sequence[str]) -> dict[st
             continue
         alike = {name: _of_weight(value) for name, value in run.options.items() if name != "seed_everything"}
         # without what would look for another run's weights
-        probes = [one for one in _listed(run.options.get("trainer.callbacks")) if "LinearProbes" in json.dumps(one)]
-        corruption = _seedless(run.options.get("data.corruption")) if probes else None
-        key = json.dumps([alike, probes, corruption], sort_keys=True)
+        instruments = [one for one in _listed(run.options.get("trainer.callbacks")) if _measures(one)]
+        corruption = _seedless(run.options.get("data.corruption")) if instruments else None
+        key = json.dumps([alike, instruments, corruption], sort_keys=True)
         if key not in known:
             # under a name of its own, as nothing is written
-            words = run.words(*more, "--trainer.callbacks", json.dumps(probes or None))
+            words = run.words(*more, "--trainer.callbacks", json.dumps(instruments or None))
             known[key] = _seconds([*words[:-1], "calibration"])
         found[run.name] = known[key]
     return found
+
+
+def _measures(callback: object) -> bool:
+    """Whether a callback, as an option names it, is an instrument."""
+    home, _, name = str(callback.get("class_path") if isinstance(callback, dict) else callback).rpartition(".")
+    with suppress(ImportError):  # which the run will say
+        if home:
+            import_module(home)
+    return name in {kind.__name__ for kind in subclasses([Instrument])}
 
 
 def _of_weight(value: object) -> object:
@@ -74,8 +87,6 @@ def _listed(value: object) -> list[object]:
 
 
 def _seconds(words: Sequence[str]) -> float:
-    from stratoscope.cli import build
-
     command = build(words)
     trainer, model, data = command.trainer, command.model, command.datamodule
     fits = command.subcommand == "fit"
@@ -88,24 +99,21 @@ def _seconds(words: Sequence[str]) -> float:
         batch._replace(image=batch.image.to(device), given_label=batch.given_label.to(device))
         for batch in islice(loader, STEPS if fits else 1)
     ]
-    some, two_kinds = batches[0].image[:FEW], bool((batches[0].given_label.cpu() != batches[0].true_label).any())
+    few = Batch(*(part[:FEW] for part in batches[0]))
     step = _step(trainer, model, batches) if fits else 0.0
-    look = step / len(batches[0].image) / 3 if fits else _look(trainer, model, some)  # a forward pass of one image
+    # of one image
+    look = step / len(batches[0].image) / 3 if fits else _look(trainer, model, few.image)
     steps = min(len(loader), _limit(trainer.limit_train_batches, len(loader)))
     tests = [part for name, part in data.sets.items() if name != "train"]
     blocks = (_limit(trainer.limit_val_batches, math.ceil(len(part) / EVALUATION_BATCH)) for part in tests)
-    evaluated = sum(min(len(part), few * EVALUATION_BATCH) for part, few in zip(tests, blocks, strict=True))
+    evaluated = sum(min(len(part), most * EVALUATION_BATCH) for part, most in zip(tests, blocks, strict=True))
     evaluations = epochs // (trainer.check_val_every_n_epoch or 1) if fits else 1
     seconds = epochs * steps * step + evaluations * evaluated * look
-    for probes in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(probes, LinearProbes):
-            reduce = probes.layer_reductions(probes.choose_taps(model, Batch(*(part[:FEW] for part in batches[0]))))
-            with frozen(model), trainer.precision_plugin.forward_context():
-                features = read_features(model, model, some, reduce, {})
-            columns = data.classes * (1 + two_kinds) * len(probes.ridges)
-            fitted = probes.choice.size(len(data.sets["train"]))
-            once = look * (fitted + sum(map(len, tests))) + fitted * sum(fitting_seconds(features, columns).values())
-            seconds += once * (sum(map(probes.due, range(epochs + 1))) if fits else 1)
+    planned = planned_run(trainer, model, data, few, fits)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Instrument):
+            with trainer.precision_plugin.forward_context():
+                seconds += callback.expected_seconds(planned, look)
     del command
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -121,7 +129,7 @@ def _step(trainer: Trainer, model: LightningModule, batches: Sequence[Any]) -> f
     for batch in batches:
         began = time.perf_counter()
         with trainer.precision_plugin.forward_context():
-            loss = cross_entropy(model(batch.image.clone()), batch.given_label)
+            loss = batch_loss(model(batch.image.clone()), batch)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()

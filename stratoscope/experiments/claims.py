@@ -1,14 +1,14 @@
-"""Whether the runs bear a claim out, by bounds that were written down before them."""
+"""Whether the runs support a claim, by bounds that were written down before them."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stratoscope.experiments.chance import ERROR_RATE, POWER, at_chance
+from stratoscope.experiments.experiment import FULL, Claim, Experiment, Published, Quantity, Where
 from stratoscope.experiments.grid import selected
 from stratoscope.experiments.measured import as_share
 from stratoscope.experiments.quantities import Cell, Estimate, Result, brief, compared
-from stratoscope.experiments.specification import FULL, Claim, Experiment, Published, Quantity, Where
 
 HOLDS, FAILS, UNCLEAR, NO_DATA, OTHER_SCALE = "holds", "does not hold", "unclear", "no data", "not comparable"
 INCOMPLETE = "incomplete"

@@ -8,10 +8,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from stratoscope.bounded_files import read_json
-from stratoscope.experiments.specification import FULL, SEED, Experiment, Options, Scale, Where
-from stratoscope.refusal import Refused
-from stratoscope.refused import nearest
+from stratoscope.errors import Refused, nearest
+from stratoscope.experiments.experiment import FULL, SEED, Experiment, Options, Scale, Where
+from stratoscope.files.bounded import read_json
 
 REFERENCE = re.compile(r"\{run:([^}]*)\}")  # in an option: the directory of another run of the experiment
 LABEL = re.compile(r"\{label:([^}]*)\}")  # instead of a value: the run's label of an axis

@@ -19,9 +19,11 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from stratoscope.errors import exit_codes
 from stratoscope.experiments.grid import PlannedRun
-from stratoscope.interruption import handle
-from stratoscope.run_lock import holder
+from stratoscope.fit.quiet import quieten
+from stratoscope.run.interruption import handle
+from stratoscope.run.lock import holder
 
 FINISHED, FAILED, INTERRUPTED, HELD_BACK = "finished", "failed", "interrupted", "held back"
 REFUSED = 2  # exit code
@@ -40,7 +42,7 @@ class Launcher:
         self.jobs, self.more, self.say = jobs, list(more), say
         self.signal = 0
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["stratoscope.cli"])
+        self._context.set_forkserver_preload(["stratoscope.fit.command"])
         self._held: set[str] = set()  # runs of which it was said that others are at work on them
         self._working: dict[int, tuple[PlannedRun, ForkServerProcess, float, bytes]] = {}  # by slot
 
@@ -94,12 +96,12 @@ class Launcher:
             self.say(f"{run.name}: {state} ({took}){_reason(run, state)}")
 
     def _elsewhere(self, run: PlannedRun) -> bool:
-        """Whether a process of another launcher, here or on another machine, is at work on a run."""
+        """Whether a process of another launcher, here or on another machine, runs it already."""
         if not holder(run.path):
             return False
         if run.name not in self._held:
             self._held.add(run.name)
-            self.say(f"{run.name}: another process is at work on it; it is looked at again when that has ended")
+            self.say(f"{run.name}: it is already running in another process; it is looked at again when that has ended")
         return True
 
     def _begin(self, run: PlannedRun, place: str) -> None:
@@ -148,13 +150,15 @@ def _work(words: list[str], log: str, slot: int) -> None:
         with redirect_stdout(file), redirect_stderr(file):
             import torch
 
-            from stratoscope.cli import main
+            from stratoscope.fit.command import run_command
 
             if (count := torch.cuda.device_count()) > 1:  # which does not initialise CUDA
                 visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
                 os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[slot % count]
             sys.argv = ["stratoscope", *words]
-            main(words)
+            quieten()
+            with exit_codes():
+                run_command(words)
 
 
 def _end_with_parent() -> None:

@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stratoscope.datamodules.image_data import EVALUATION_BATCH
-from stratoscope.experiments.specification import OF_LAYERS, TRAIN, Quantity
-from stratoscope.probes.interval import Z95, wilson
-from stratoscope.run_record import Row, RunRecord
+from stratoscope.experiments.experiment import OF_LAYERS, TRAIN, Quantity
+from stratoscope.files.table import Row
+from stratoscope.probes.statistics.interval import Z95, wilson
+from stratoscope.results.record import RunRecord, falls
 
 # test images of data sets, for runs of the first releases, which did not write down how many there were
 TEST_SETS = {"CIFAR10": 10_000, "CIFAR100": 10_000, "MNIST": 10_000, "FashionMNIST": 10_000, "Digits": 360}
@@ -102,8 +103,9 @@ def points(record: RunRecord, quantity: Quantity, sizes: Sizes) -> dict[int, Poi
         sizes: Of sets, by name, where the run does not say.
     """
     if quantity.probe:
+        sign = _sign(quantity)
         best = (
-            (epoch, max(by_layer.values(), key=lambda point: point.value))
+            (epoch, max(by_layer.values(), key=lambda point: sign * point.value))
             for epoch, by_layer in layer_points(record, quantity).items()
         )
         return dict(best)
@@ -137,14 +139,15 @@ def layer_points(record: RunRecord, quantity: Quantity) -> dict[int, dict[str, P
     """
     labels, split, *wanted = quantity.probe.split()
     found: dict[int, dict[str, Point]] = {}
-    for row in record.probes:
-        if (row["labels"], row["split"]) != (labels, split) or not row["chosen"] or row["accuracy"] is None:
+    for row in _rows(record, quantity.table):
+        value = row.get("value") if row.get("measure") == quantity.value else row.get(quantity.value)
+        if (row["labels"] or "-", row["split"]) != (labels, split) or not isinstance(value, float | int):
             continue
         layer = str(row["layer"])
         if not wanted or {layer, layer.removeprefix("network.")} & set(wanted):
-            counted = (row.get("correct"), row.get("count"))
-            accuracy = float(row["accuracy"])
-            point = Point(accuracy, accuracy, accuracy) if split == TRAIN else _counted(accuracy, *counted)
+            counted = (row.get("correct"), row.get("count")) if quantity.value == "accuracy" else (None, None)
+            value = float(value)
+            point = Point(value, value, value) if split == TRAIN else _counted(value, *counted)
             found.setdefault(int(row["epoch"]), {})[layer] = point
     return dict(sorted(found.items()))
 
@@ -291,7 +294,7 @@ def _of_layers(record: RunRecord, quantity: Quantity) -> Reading | str | None:
     if not last:
         return None
     if quantity.take == "best_layer":
-        return max(last, key=lambda layer: last[layer].value)
+        return max(last, key=lambda layer: _sign(quantity) * last[layer].value)
     if quantity.take == "behind_best":
         everywhere = layer_points(record, replace(quantity, probe=" ".join(quantity.probe.split()[:2])))
         return _behind(last, everywhere[max(by_epoch)], quantity)
@@ -361,6 +364,19 @@ def _of_metric(record: RunRecord, metric: str, exact: bool, row: Row, sizes: Siz
     return Point(value, value - half, value + half)
 
 
+def _sign(quantity: Quantity) -> int:
+    """1 if the best layer has the largest value, -1 if it has the smallest."""
+    return -1 if falls(quantity.value) else 1
+
+
+def _rows(record: RunRecord, name: str) -> list[dict[str, Any]]:
+    """The rows of a table of layers that are to be shown; none if there is no such table."""
+    table = record.tables.get(name)
+    if table is None or not table.has("layer", "labels", "split"):
+        return []
+    return [row for row in table.rows if row.get("chosen") is not False]
+
+
 def _counted(accuracy: float, correct: int | None, count: int | None) -> Point:
     if correct is None or not count or not 0 <= correct <= count:  # of a table that was changed
         return Point(accuracy, math.nan, math.nan)
@@ -371,7 +387,7 @@ def _evaluated(record: RunRecord, split: str, sizes: Sizes) -> int | None:
     """On how many samples of a set the metrics of a run were counted; None if that is not known."""
     settings = record.settings
     known = {"test": TEST_SETS.get(str(settings.get("data")))}
-    probed = (row.get("count") for row in record.probes if row["split"] == split and row.get("count"))
+    probed = (row.get("count") for row in _rows(record, "probes") if row["split"] == split and row.get("count"))
     written = (record.record.get("samples") or {}).get(split)
     size = written or sizes.get(split) or known.get(split) or next(probed, None)
     # what Lightning takes in its place, if it is given

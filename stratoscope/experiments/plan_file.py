@@ -7,11 +7,12 @@ from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stratoscope.bounded_files import read_json
+from stratoscope.errors import Refused
+from stratoscope.experiments.experiment import Claim, Experiment, Published, Quantity
+from stratoscope.experiments.experiment_file import file_of, read_experiment
 from stratoscope.experiments.grid import PlannedRun, planned_runs
-from stratoscope.experiments.specification import Claim, Experiment, Published, Quantity, file_of, read_experiment
 from stratoscope.files.atomic import replacing
-from stratoscope.refusal import Refused
+from stratoscope.files.bounded import read_json
 
 PLAN = "experiment.json"
 WORDS = ("basis", "paper", "source")  # in a claim, or beside a published number

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from stratoscope.experiments.experiment import SEED, Figure, Quantity, Where
 from stratoscope.experiments.grid import PlannedRun, selected
 from stratoscope.experiments.measured import Reading, Sizes, reading, relative
-from stratoscope.experiments.specification import SEED, Figure, Quantity, Where
-from stratoscope.run_record import RunRecord
+from stratoscope.results.record import RunRecord
 
 Cell = tuple[tuple[str, object], ...]
 

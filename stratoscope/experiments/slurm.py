@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
+from stratoscope.errors import Refused
+from stratoscope.experiments.experiment import Experiment
+from stratoscope.experiments.experiment_file import experiments_folder
 from stratoscope.experiments.grid import PlannedRun
-from stratoscope.experiments.specification import Experiment, experiments_folder
 from stratoscope.files.atomic import replacing
-from stratoscope.refusal import Refused
 
 MOST_AT_A_TIME = 32
 
@@ -102,7 +103,7 @@ def _sbatch(script: Path | None, options: Sequence[str]) -> str:
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=dict(os.environ))
     except FileNotFoundError as error:
-        raise Refused("--slurm: there is no sbatch here; the scripts are written") from error
+        raise Refused("--slurm: no sbatch on this machine; the scripts are written") from error
     except subprocess.SubprocessError as error:
         reason = " ".join(str(getattr(error, "stderr", "") or error).split())
         raise Refused(f"--slurm: sbatch: {reason}") from error

@@ -23,9 +23,12 @@ from torch.utils.data import (
 
 from stratoscope.callbacks import LinearProbes, OnlineProbes
 from stratoscope.probes import UnreadableBatch, probe
-from stratoscope.probes.batches import read_batch
+from stratoscope.probes.reading.batches import read_batch
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*probes failed", "ignore:.*overfit", "ignore:You requested to overfit")
+pytestmark = [
+    pytest.mark.usefixtures("no_pictures"),
+    pytest.mark.filterwarnings("ignore:.*probes failed", "ignore:.*overfit", "ignore:You requested to overfit"),
+]
 N, CLASSES = 150, 3
 GENERATOR = torch.Generator().manual_seed(0)
 LABEL = torch.randint(CLASSES, (N,), generator=GENERATOR)
@@ -85,7 +88,7 @@ class Somebody(LightningModule):
 class OfBatch(Somebody):
     """Forward takes the batch and gives an output object."""
 
-    def forward(self, batch: Any) -> Any:
+    def forward(self, batch: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # probes go by its name
         """Takes the batch."""
         return {"loss": None, "logits": self.logits(read_batch(batch).image)}
 
@@ -111,7 +114,7 @@ class Generator(Somebody):
         super().__init__()
         self.make = nn.Linear(2, 12)
 
-    def forward(self, z: Tensor) -> Any:
+    def forward(self, z: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """From noise to images."""
         return self.make(z)
 
@@ -202,7 +205,7 @@ def test_what_cannot_be_read_is_refused_before_the_first_step(
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             raise AssertionError("a step was taken")
 
-    options = {"epochs": [1]} if callback is LinearProbes else {}
+    options: dict[str, Any] = {"epochs": [1]} if callback is LinearProbes else {}
     message = message.replace("25", "(25|100)")
     with pytest.raises(UnreadableBatch, match=rf"needs batches \(image, label\).*{message}"):
         fit(tmp_path, Untrained, loader(sample), callback(**options), num_sanity_val_steps=0)
@@ -289,7 +292,7 @@ def test_samples_without_a_label_are_counted_and_left_out(
     measures = ["neighbours", "collapse", "control", "rank"]
     said: list[str] = []
     for module in ("linear_probes", "online_probes"):
-        monkeypatch.setattr(f"stratoscope.callbacks.{module}.rank_zero_info", said.append)
+        monkeypatch.setattr(f"stratoscope.callbacks.instruments.{module}.rank_zero_info", said.append)
     both = LinearProbes("all", epochs=[0], measures=measures), OnlineProbes("all")
     fit(tmp_path / "some", Somebody, loader(lambda i: (IMAGE[i], label[i])), *both)
     alone = TensorDataset(IMAGE[some], LABEL[some])
@@ -368,7 +371,7 @@ def test_probes_read_the_samples_that_are_trained_on(
 ) -> None:
     """Where that is known; one line says which were read."""
     said: list[str] = []
-    monkeypatch.setattr("stratoscope.callbacks.linear_probes.rank_zero_info", said.append)
+    monkeypatch.setattr("stratoscope.callbacks.instruments.linear_probes.rank_zero_info", said.append)
     train = DataLoader(TensorDataset(IMAGE, LABEL), **options)
     fit(tmp_path, Somebody, train, LinearProbes("input", epochs=[0]), **trainer)
     assert {row["count"] for row in rows(tmp_path) if row["split"] == "train"} == {count}
@@ -469,7 +472,7 @@ def test_yaml_says_what_a_batch_consists_of() -> None:
     ):
         for kind in ("LinearProbes", "OnlineProbes"):
             whole = f"{{class_path: stratoscope.callbacks.{kind}, init_args: {{batch: {text}, forward: encode}}}}"
-            made = parser.instantiate_classes(parser.parse_args([f"--probes={whole}"])).probes
+            made = parser.instantiate_classes(parser.parse_args([f"--probes={whole}"]))["probes"]
             assert (made.batch, made.forward) == (reading, "encode")
     with pytest.raises(ValueError, match="batch must say where image and label"):
         LinearProbes(batch={"image": 0})

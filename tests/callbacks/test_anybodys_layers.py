@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from stratoscope.callbacks import LinearProbes, OnlineProbes
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 class Module(LightningModule):
     """Trains whatever network it is given."""

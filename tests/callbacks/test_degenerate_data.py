@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stratoscope.cli import main
+from stratoscope.commands.table import main
 from stratoscope.datamodules import Digits, Sets
 from stratoscope.datamodules.batch import labelled
 
@@ -19,7 +19,7 @@ PER_CLASS, REST = divmod(1437, 10)
 
 
 @pytest.fixture(autouse=True)
-def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_empty_folder(no_pictures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("STRATOSCOPE_RUN", "WANDB_API_KEY", "WANDB_MODE", "PL_GLOBAL_SEED"):
         monkeypatch.delenv(name, raising=False)

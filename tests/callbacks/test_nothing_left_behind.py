@@ -17,11 +17,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from torch import Tensor, nn
 
 from stratoscope.callbacks import FiniteLoss, HumanUncertainty, LinearProbes, OnlineProbes, Predictions
-from stratoscope.callbacks.layer_measures import MEASURES
-from stratoscope.checkpoint import LastCheckpoint
+from stratoscope.callbacks.instruments.measures import MEASURES
 from stratoscope.datamodules import Batch, Digits, RandomLabels
-from stratoscope.interruption import StopOnSignal
-from stratoscope.models.classifier import Classifier
+from stratoscope.models.parts.classifier import Classifier
+from stratoscope.run.checkpoint import LastCheckpoint
+from stratoscope.run.interruption import StopOnSignal
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 CHECKED = "beartype" in sys.modules  # it draws from Python's generator, to choose which entries of a list to check
 HOOKS = [name for name in vars(Callback) if name.startswith("on_") or name in {"setup", "teardown"}]

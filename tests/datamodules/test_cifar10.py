@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision import datasets
 
-from stratoscope.cli import main
+from stratoscope.commands.table import main
 from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.cifar10 import CIFAR10, NAMES
 from stratoscope.datamodules.corruption import ShuffledPixels

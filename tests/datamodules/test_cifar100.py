@@ -18,7 +18,7 @@ from torchvision import datasets
 from stratoscope.datamodules.batch import Sets
 from stratoscope.datamodules.cifar10_shifted import CIFAR10_1
 from stratoscope.datamodules.cifar100 import CIFAR100
-from stratoscope.datamodules.label_noise import RandomLabels
+from stratoscope.datamodules.corruptions.label_noise import RandomLabels
 
 NAMES = sorted(f"class {number:03}" for number in range(100))
 COUNTS = {"train": 200, "test": 100}

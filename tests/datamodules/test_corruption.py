@@ -18,8 +18,13 @@ from torch.testing import assert_close
 
 from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.corruption import Corruption, GaussianPixels, RandomPixels, ShuffledPixels
-from stratoscope.datamodules.label_noise import AsymmetricLabels, ConfusedLabels, PartialLabels, RandomLabels
-from stratoscope.datamodules.subset import RandomSubset
+from stratoscope.datamodules.corruptions.label_noise import (
+    AsymmetricLabels,
+    ConfusedLabels,
+    PartialLabels,
+    RandomLabels,
+)
+from stratoscope.datamodules.corruptions.subset import RandomSubset
 
 FALSE_ALARM = 1e-6  # of each statistical test, were the seed not fixed
 CLASS_SHARES = [0.0, 1.0, 0.5, 0.5, 0.25, 0.75, 0.5, 0.125, 0.875, 0.5]

@@ -12,15 +12,15 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from stratoscope.datamodules.augmentation import ColourJitter, RandomCrop, RandomFlip, draws
-from stratoscope.datamodules.automatic_labels import ColourLabels, LinearLabels
 from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.corruption import Corruption, GaussianPixels, RandomPixels, ShuffledPixels
+from stratoscope.datamodules.corruptions.automatic_labels import ColourLabels, LinearLabels
+from stratoscope.datamodules.corruptions.label_noise import AsymmetricLabels, PartialLabels, RandomLabels
+from stratoscope.datamodules.corruptions.subset import RandomSubset
 from stratoscope.datamodules.digits import Digits
 from stratoscope.datamodules.image_data import ImageDataModule, ImageLoader, ImageSet
-from stratoscope.datamodules.label_noise import AsymmetricLabels, PartialLabels, RandomLabels
 from stratoscope.datamodules.normalisation import Name, normalisation, per_image_whitening
 from stratoscope.datamodules.order import ShuffledBatches
-from stratoscope.datamodules.subset import RandomSubset
 from stratoscope.models import MLP
 
 pytestmark = pytest.mark.filterwarnings("ignore:GPU available but not used")  # the tests run on the CPU everywhere

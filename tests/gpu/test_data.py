@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from stratoscope.catalogue import ours
+from stratoscope.commands.catalogue import ours
 from stratoscope.datamodules import (
     Augmentation,
     Batch,

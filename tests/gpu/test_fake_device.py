@@ -15,12 +15,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from stratoscope import probes
-from stratoscope.catalogue import ours
+from stratoscope.commands.catalogue import ours
 from stratoscope.datamodules import Augmentation, Batch
 from stratoscope.datamodules.image_data import ImageSet
 from stratoscope.datamodules.normalisation import normalisation
 from stratoscope.models import Classifier
-from stratoscope.models.label_metrics import LabelMetrics
+from stratoscope.models.parts.label_metrics import LabelMetrics
 from tests.gpu.test_data import AUGMENTATIONS
 
 pytestmark = [
@@ -51,7 +51,7 @@ def labels(n: int) -> Tensor:
 def test_the_fake_device_finds_what_it_is_for(fake: FakeTensorMode) -> None:
     """Two devices in one operation, and a look at a number."""
     with pytest.raises(RuntimeError, match="same device"):
-        there(3) + torch.empty(3)
+        torch.add(there(3), torch.empty(3))
     with pytest.raises(RuntimeError):
         bool((there(3) > 0).any())
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stratoscope import probes
-from stratoscope.models.local_response_norm import local_response_norm
+from stratoscope.models.parts.local_response_norm import local_response_norm
 from tests.gpu.devices import BOTH, GPU
 
 N, D, CLASSES = 1500, 40, 5
@@ -153,7 +153,7 @@ def test_with_too_little_memory_for_all_problems_they_are_fitted_one_by_one(
         fitted.append(len(labels))
         return probes.fit_logistic(features, labels, *more, **settings)
 
-    monkeypatch.setattr("stratoscope.probes.separability.fit_logistic", counted)
+    monkeypatch.setattr("stratoscope.probes.linear.separability.fit_logistic", counted)
     x, y = features(n, d).to(device), labels(n).to(device)
     data = probes.LabelledFeatures(x, {f"label {kind}": y.roll(kind) for kind in range(kinds)})
     enough, _ = probes.separability(data, {"train": data}, CLASSES, 1e-2)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stratoscope.callbacks import ExactResume, FiniteLoss, LinearProbes, OnlineProbes
-from stratoscope.catalogue import ours
+from stratoscope.commands.catalogue import ours
 from stratoscope.datamodules import Digits, ImageDataModule, PartialLabels, RandomSubset, Shapes
 from stratoscope.models import Classifier, SmallAlexNet, SmallInception, WideResNet
 from tests.gpu.devices import GPU, RUNS, trained

@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch import Callback
 
 from stratoscope.callbacks import OnlineProbes
-from stratoscope.checkpoint import load_checkpoint
-from stratoscope.cli import build
+from stratoscope.fit.command import build
+from stratoscope.run.checkpoint import load_checkpoint
 from tests.gpu.devices import RUNS
 
 NETWORK = "--model WideResNet --model.depth 10 --model.width 1 --model.dropout 0.3"

@@ -1,5 +1,6 @@
 """What holds for every network there is: it trains, in every memory format and precision."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 
-from stratoscope.catalogue import ours
-from stratoscope.cli import main
+from stratoscope.commands.catalogue import ours
+from stratoscope.commands.table import main
 from stratoscope.datamodules import (
     BrightnessLabels,
     ClusterLabels,
@@ -26,6 +27,7 @@ from stratoscope.datamodules import (
     RandomLabels,
     RandomPixels,
     RandomSubset,
+    Sets,
     Shapes,
     ShuffledPixels,
 )
@@ -54,6 +56,17 @@ CORRUPTIONS: list[Corruption] = [
     RandomSubset(IMAGES // 2 + 1, seed=1),
     ShuffledPixels(),
 ]
+SMALLEST: Mapping[str, dict[str, Any]] = {
+    "CifarResNet": {"depth": 8},
+    "NeelakantanMLP": {"depth": 5},
+    "SkipMLP": {"depth": 8, "skip": 4},
+    "TorchvisionClassifier": {"name": "mobilenet_v3_small"},
+    "UrbanConvNet": {"convolutions": 1, "parameters": 50_000},
+    "VGG": {"depth": 11},
+    "WideResNet": {"depth": 10},
+}
+LARGE = ("AlexNet", "KeskarC1", "KeskarC2", "ResNet", "SmallInception", "VGG")
+OTHERS = ("TimmClassifier", "TorchvisionClassifier")  # of other packages
 every_network = pytest.mark.parametrize("network", NETWORKS)
 # bfloat16 takes a processor that has none up to a minute with the others
 QUICK = {"MLP", "KeskarF1", "NeelakantanMLP", "SkipMLP", "MNISTConvNet", "CifarResNet"}
@@ -65,16 +78,31 @@ def data_for(network: type[Classifier], *corruptions: Corruption) -> ImageDataMo
     few = [RandomSubset(IMAGES), *corruptions]
     if height == 32:
         return Shapes(train_size=IMAGES, test_size=20, corruption=few, batch_size=10, seed=0)
-    return Digits(channels=channels, corruption=few, batch_size=10, seed=0)
+    return FewTested(channels=channels, corruption=few, batch_size=10, seed=0)
+
+
+class FewTested(Digits):
+    """Digits of which few are tested on."""
+
+    def load(self) -> Sets:
+        """The first test images."""
+        sets = super().load()
+        return {**sets, "test": type(sets["test"])(*(column[:10] for column in sets["test"]))}
 
 
 def fitted(network: type[Classifier], precision: Any = "32-true", **switches: Any) -> Classifier:
-    """The network after a few steps on random labels."""
+    """The smallest such network after a few steps on random labels."""
     torch.manual_seed(0)
-    model = network(**switches)
+    model = network(**{**SMALLEST.get(network.__name__, {}), **switches})
     before = torch.cat([parameter.detach().flatten().clone() for parameter in model.parameters()])
     trainer = Trainer(
-        accelerator="cpu", max_epochs=1, limit_val_batches=1, log_every_n_steps=1, precision=precision, **QUIET
+        accelerator="cpu",
+        max_epochs=1,
+        limit_train_batches=3,
+        limit_val_batches=1,
+        log_every_n_steps=1,
+        precision=precision,
+        **QUIET,
     )
     trainer.fit(model, data_for(network, RandomLabels()))
     after = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
@@ -122,17 +150,20 @@ def test_channels_last_changes_nothing_but_rounding(network: type[Classifier]) -
     logits = []
     for channels_last in (False, True):
         torch.manual_seed(0)
-        model = network(channels_last=channels_last)  # type: ignore[call-arg]
+        model = network(channels_last=channels_last, **SMALLEST.get(network.__name__, {}))
         with frozen(model):
             logits.append(model(image))
     torch.testing.assert_close(*logits, rtol=1e-3, atol=1e-4)
 
 
-@every_network
+@pytest.mark.parametrize(
+    "network",
+    [pytest.param(one, marks=[pytest.mark.slow] if one.__name__ in {*LARGE, *OTHERS} else []) for one in NETWORKS],
+)
 def test_torch_compile_takes_the_network_whole(network: type[Classifier]) -> None:
     """Dynamo captures the forward pass in one graph, which gives the same logits."""
     torch.manual_seed(0)
-    model = network()  # type: ignore[call-arg]
+    model = network(**SMALLEST.get(network.__name__, {}))
     image = torch.randn(2, *network.image_shape)
     torch.compiler.reset()
     with frozen(model):

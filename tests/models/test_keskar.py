@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from stratoscope.models.classifier import Classifier
 from stratoscope.models.keskar import KeskarC1, KeskarC2, KeskarF1, keskar_c1, keskar_c2, keskar_f1
+from stratoscope.models.parts.classifier import Classifier
 from stratoscope.probes import find_taps, select_taps
 
 every = pytest.mark.parametrize("model", [KeskarF1, KeskarC1, KeskarC2])

@@ -8,7 +8,7 @@ from lightning.pytorch.cli import ReduceLROnPlateau as LightningsPlateau
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from stratoscope.catalogue import ours
+from stratoscope.commands.catalogue import ours
 from stratoscope.models import Classifier, MNISTConvNet
 from stratoscope.models.schedules import DividedAt, Interval, when_stepped
 
@@ -98,3 +98,8 @@ def test_every_network_has_its_schedule_stepped_as_asked() -> None:
         assert network.configure_optimizers is Classifier.configure_optimizers, network.__name__
     made: Any = MNISTConvNet(interval="step").configure_optimizers()
     assert made["lr_scheduler"]["interval"] == "step"
+
+
+def test_the_name_that_is_stored_stays() -> None:
+    """Configs and checkpoints of most networks name this class: in another module, runs could not go on."""
+    assert f"{DividedAt.__module__}.{DividedAt.__qualname__}" == "stratoscope.models.schedules.DividedAt"

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 from torch.testing import assert_close
 
 from stratoscope.models import SmallAlexNet, small_alexnet
-from stratoscope.models.local_response_norm import LocalResponseNorm
+from stratoscope.models.parts.local_response_norm import LocalResponseNorm
 
 BLOCK = ["conv{}", "relu{}", "pool{}", "norm{}"]
 HEAD = ["flatten", "fc1", "relu3", "fc2", "relu4", "logits"]

@@ -113,7 +113,7 @@ def test_pretrained_weights_are_never_downloaded(tmp_path: Path, monkeypatch: py
     """Where the cache has no file, the message says where to get it."""
     hub = importlib.import_module("huggingface_hub.constants")
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ValueError, match=r"not here.*hf download timm/\S+ model.safetensors.*weights_file$"):
+    with pytest.raises(ValueError, match=r"no file has.*hf download timm/\S+ model.safetensors.*weights_file$"):
         timm_network("resnet18", pretrained=True)
 
 

@@ -147,7 +147,7 @@ def test_pretrained_weights_come_from_the_cache_only(tmp_path: Path, monkeypatch
     """A missing file is refused with its address and place; a file at that place is loaded."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(
-        ValueError, match=r"not here.*https://.*/(shufflenet\S+\.pth) at .*hub/checkpoints/\1$"
+        ValueError, match=r"no file has.*https://.*/(shufflenet\S+\.pth) at .*hub/checkpoints/\1$"
     ) as refused:
         torchvision_network("shufflenet_v2_x0_5", pretrained=True)
     place = Path(str(refused.value).split(" at ")[1])
@@ -179,8 +179,12 @@ def test_bad_files_of_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("theirs", "ours", "layer"),
     [
-        ("wide_resnet50_2", "resnet18", r"layer1\.0\.conv1\.weight is \(128, 64, 1, 1\) there, \(64, 64, 3, 3\) here"),
-        ("resnet18", "resnet34", r"layer1\.2\.conv1\.weight is missing there, \(64, 64, 3, 3\) here"),
+        (
+            "wide_resnet50_2",
+            "resnet18",
+            r"layer1\.0\.conv1\.weight is \(128, 64, 1, 1\) in the file, \(64, 64, 3, 3\) in the model",
+        ),
+        ("resnet18", "resnet34", r"layer1\.2\.conv1\.weight is missing in the file, \(64, 64, 3, 3\) in the model"),
         ("mobilenet_v2", "mobilenet_v3_small", r"features\.\d"),
     ],
 )

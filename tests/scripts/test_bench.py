@@ -27,7 +27,7 @@ def script(name: str, *words: str) -> int:
 
     def child() -> None:
         # a fork knows this process's server, but must not wait for it
-        forkserver._forkserver.__init__()  # type: ignore[attr-defined,misc]
+        forkserver._forkserver.__init__()  # type: ignore[misc]
         sys.argv = [f"{name}.py", *words]
         sys.path.insert(0, str(BENCH))
         try:

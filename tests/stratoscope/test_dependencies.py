@@ -5,9 +5,9 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 
 from stratoscope import __main__ as command
+from stratoscope.commands.examination import examined
 from stratoscope.dependencies import missing, requirements
-from stratoscope.doctor import doctor
-from stratoscope.run_directory import _versions
+from stratoscope.run.directory import _versions
 
 
 def without(*names: str) -> object:
@@ -41,6 +41,7 @@ def test_what_is_missing_is_named_in_one_line(
 ) -> None:
     """Before anything is imported."""
     monkeypatch.setattr("stratoscope.dependencies.version", without("shtab", "jsonargparse", "wandb"))
+    monkeypatch.setattr("sys.argv", ["stratoscope", "fit"])
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == 2
@@ -51,10 +52,10 @@ def test_what_is_missing_is_named_in_one_line(
 
 def test_a_machine_without_wandb_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that does not log to it begins, and doctor says so."""
-    monkeypatch.setattr("stratoscope.run_directory.version", without("wandb"))
+    monkeypatch.setattr("stratoscope.run.directory.version", without("wandb"))
     assert "wandb" not in _versions()
     assert "torch" in _versions()
-    monkeypatch.setattr("stratoscope.doctor.version", without("wandb"))
-    text, healthy = doctor()
+    monkeypatch.setattr("stratoscope.commands.examination.version", without("wandb"))
+    text, healthy = examined()
     assert healthy
     assert "not installed, which only runs that log to it need" in text

@@ -17,10 +17,11 @@ import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from stratoscope.checkpoint import load_checkpoint
-from stratoscope.cli import build, main
+from stratoscope.commands.table import main
+from stratoscope.fit.command import build
+from stratoscope.run.checkpoint import load_checkpoint
 from tests.forked_runs import finish, forked, said
-from tests.stratoscope.test_interruption import assert_same_run
+from tests.stratoscope.run.test_interruption import assert_same_run
 
 FIT = (
     "fit --model MLP --model.width 64 --data Digits --data.batch_size 200 --data.corruption RandomLabels "
@@ -94,7 +95,7 @@ def fit(line: str, first: Callback | None = None, last: Callback | None = None) 
         return built
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("stratoscope.cli.build", with_callbacks)
+        patched.setattr("stratoscope.fit.command.build", with_callbacks)
         main(line.split())
 
 

@@ -22,9 +22,9 @@ import torch
 import yaml
 from PIL import Image
 
-from stratoscope import cli
-from stratoscope.cli import Command, main
-from stratoscope.results import load_runs
+from stratoscope.commands.table import main
+from stratoscope.fit.command import Command
+from stratoscope.results.frame import load_runs
 from tests.small_experiments import written
 
 SEED = os.environ.get("STRATOSCOPE_FUZZ_SEED", "0")
@@ -282,7 +282,7 @@ def _bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         if command.trainer.world_size == 1:
             start(command)
 
-    monkeypatch.setattr(cli.Command, "start", one_epoch)
+    monkeypatch.setattr(Command, "start", one_epoch)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.delenv("STRATOSCOPE_RUN", raising=False)
 
@@ -324,7 +324,7 @@ def fault(words: list[str]) -> str:
     return "" if code in {0, 2, None} or (code == 1 and len(said) == 1) else f"code {code}: {err.getvalue()[:900]}"
 
 
-@pytest.mark.usefixtures("_bounded")
+@pytest.mark.usefixtures("_bounded", "no_pictures")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_whatever_is_read_is_refused_in_one_line_or_works(

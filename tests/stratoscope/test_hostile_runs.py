@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 import yaml
 
-from stratoscope.bounded_files import json_value, plain, read_yaml, yaml_value
-from stratoscope.callbacks.probe_table import ProbeTable
-from stratoscope.cli import main
-from stratoscope.masking import MASK, masked, masked_words, without_masks
-from stratoscope.own_folder import check_links
+from stratoscope.callbacks.pictures.probe_table import ProbeTable
+from stratoscope.commands.table import main
+from stratoscope.errors import Refused
+from stratoscope.files.bounded import json_value, plain, read_yaml, yaml_value
+from stratoscope.files.own_folder import check_links
 from stratoscope.printable import one_printable_line, printable
-from stratoscope.refused import Refused
-from stratoscope.results import load_runs
-from stratoscope.run_directory import RunDirectory, different
-from stratoscope.run_lock import RunLock
+from stratoscope.results.frame import load_runs
+from stratoscope.run.directory import RunDirectory, different
+from stratoscope.run.lock import RunLock
+from stratoscope.run.masking import MASK, masked, masked_words, without_masks
 
 SMALL = (
     "fit --model MLP --model.width 4 --data Digits --data.corruption RandomSubset --data.corruption.n 64 --threads 1 "
@@ -92,7 +92,11 @@ def pipe(file: str) -> Callable[[Path], None]:
 
 def text(file: str, content: str) -> Callable[[Path], None]:
     """Another content of a file."""
-    return lambda run: (run / file).write_text(content) and None
+
+    def change(run: Path) -> None:
+        (run / file).write_text(content)
+
+    return change
 
 
 DAMAGE: list[Callable[[Path], None]] = [
@@ -116,6 +120,9 @@ DAMAGE: list[Callable[[Path], None]] = [
     text("run.json", "9" * 10_000),
     text("config.yaml", "? [a, b]\n: c\n"),
     text("config.yaml", "a: 2001-01-01\n"),
+    text("config.yaml", "a: !!bool x\n"),
+    text("config.yaml", 'a: !!int ""\n'),
+    text("config.yaml", "a: !!timestamp x\n"),
     edited("run.json", lambda record: record.update(asked=[])),
     edited("run.json", lambda record: record.update(versions=["x"])),
     edited("run.json", lambda record: record.update(code="x")),
@@ -342,4 +349,4 @@ def test_masks() -> None:
     assert masked({"password": 1234, "db_pwd": 1}) == {"password": MASK, "db_pwd": MASK}
     words = ["fit", "--model.n_token", "8", "--model.width=18", "--db.password", "1"]
     assert masked_words(words, {"n_token": 8, "password": 1}) == [*words[:-1], MASK]
-    assert different({"a": MASK, "b": 1}, {"a": "x", "b": 2}) == ["b: 1 there, 2 here"]
+    assert different({"a": MASK, "b": 1}, {"a": "x", "b": 2}) == ["b: 1 before, 2 now"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stratoscope.cli import main
+from stratoscope.commands.table import main
 
 FIT = (
     "fit --model MLP --model.width 8 --data Digits --data.batch_size 200 --trainer.accelerator cpu --threads 1 "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stratoscope.cli import main
+from stratoscope.commands.table import main
 from tests.forked_runs import finish, forked, said
 
 FIT = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from stratoscope.cli import build
+from stratoscope.fit.command import build
 
 EPOCHS = int(os.environ.get("STRATOSCOPE_TEST_SOAK_EPOCHS", "200"))
 

@@ -6,7 +6,6 @@ Runs are forked from this process, which has imported everything already; proces
 import contextlib
 import csv
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -26,11 +25,12 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from stratoscope.callbacks import ExactResume, LinearProbes
-from stratoscope.checkpoint import load_checkpoint
-from stratoscope.cli import build, main
+from stratoscope.commands.table import main
 from stratoscope.datamodules import Batch, Digits
+from stratoscope.fit.command import build
+from stratoscope.run.checkpoint import load_checkpoint
+from tests.forked_runs import command, finish, forked, said
 
-FORK = multiprocessing.get_context("fork")
 STEPS = 12  # of an epoch
 DATA = "--data Digits --data.corruption RandomLabels --trainer.accelerator cpu --trainer.max_epochs 3"
 MLP = f"fit --model MLP --model.width 8 {DATA}"
@@ -82,7 +82,7 @@ OWN = f"fit --model {Own.__module__}.Own {DATA}"
 
 
 @pytest.fixture(autouse=True)
-def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_empty_folder(no_pictures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("STRATOSCOPE_RUN", "WANDB_API_KEY", "WANDB_MODE", "PL_GLOBAL_SEED"):
         monkeypatch.delenv(name, raising=False)
@@ -156,7 +156,8 @@ class InASave(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Get ready."""
-        if trainer.fit_loop.epoch_progress.current.processed == 2:  # not when the place before its end is kept
+        finished = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        if finished == 2:  # not when the place before its end is kept
             flush = os.fsync
 
             def interrupted(file: int) -> None:
@@ -174,28 +175,7 @@ def run(line: str, *callbacks: Callback) -> int:
         line: The words.
         *callbacks: For `fit`.
     """
-
-    def child() -> None:
-        with (
-            Path("run.log").open("a", buffering=1) as log,
-            contextlib.redirect_stdout(log),
-            contextlib.redirect_stderr(log),
-        ):
-            os.dup2(log.fileno(), 2)
-            built = build(line.split())
-            built.trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]
-            built.start()
-
-    process = FORK.Process(target=child)
-    process.start()
-    process.join(120)
-    assert process.exitcode is not None, "the run hangs"
-    return process.exitcode
-
-
-def said() -> str:
-    """What all runs of this test have said."""
-    return Path("run.log").read_text()
+    return finish(forked(command(line.split(), *callbacks)))
 
 
 def same(one: Any, other: Any) -> bool:
@@ -279,7 +259,11 @@ def test_runs_without_probes_go_on_anywhere(schedule: str, places: list[str]) ->
 
 @pytest.mark.parametrize(
     ("bound", "last"),
-    [("--trainer.max_steps 5", 4), ("--trainer.max_steps 12", 11), ("--trainer.limit_train_batches 7", 6)],
+    [
+        ("--trainer.max_steps 5", 4),
+        pytest.param("--trainer.max_steps 12", 11, marks=pytest.mark.slow),
+        pytest.param("--trainer.limit_train_batches 7", 6, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_at_the_last_step_of_all_leaves_the_end_to_be_done(bound: str, last: int) -> None:
     """The epoch that the bound has cut, or that is over, has its metrics and probes when the run goes on."""
@@ -523,11 +507,11 @@ assert not {"stratoscope", "lightning"} & sys.modules.keys()
 def test_a_checkpoint_is_read_without_this_package() -> None:
     """In an interpreter that has neither it nor Lightning the weights load into plain torch: the same logits."""
     line = f"{MLP} --model.depth 2 {PROBES} --trainer.callbacks.measures [rank,similarity] --trainer.callbacks+"
-    command = build([*line.split(), "OnlineProbes", "--trainer.callbacks.taps", "*relu*", "--run", "one"])
-    command.start()
-    image = command.datamodule.sets["test"].__getitems__(range(50)).image
+    built = build([*line.split(), "OnlineProbes", "--trainer.callbacks.taps", "*relu*", "--run", "one"])
+    built.start()
+    image = built.datamodule.sets["test"].__getitems__(range(50)).image
     with torch.no_grad():
-        logits = command.model.eval()(image)
+        logits = built.model.eval()(image)
     torch.save({"image": image, "logits": logits}, "expected.pt")
     words = [sys.executable, "-c", ELSEWHERE, "runs/one/checkpoints/last.ckpt", "expected.pt"]
     own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -586,7 +570,7 @@ class Seen(Callback):
 
 @pytest.mark.slow
 def test_overfit_batches_are_the_same_in_every_epoch() -> None:
-    """Or a network could not learn them by heart, which is what the option is for."""
+    """Or a network could not memorise them, which is what the option is for."""
     built, seen = build(f"{MLP} --trainer.overfit_batches 2".split()), Seen()
     built.trainer.callbacks.insert(0, seen)  # type: ignore[attr-defined]
     built.start()

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from stratoscope import load_runs
-from stratoscope.checkpoint import load_checkpoint
-from stratoscope.cli import main
-from stratoscope.run_record import load_run
-from stratoscope.run_summary import summary as shown
-from stratoscope.wandb_mirror import summary
+from stratoscope.commands.table import main
+from stratoscope.fit.wandb_mirror import summary
+from stratoscope.results.record import load_run
+from stratoscope.results.summary import summary as shown
+from stratoscope.run.checkpoint import load_checkpoint
 
 FIT = (
     "fit --model MLP --model.width 4 --data Digits --data.corruption RandomSubset --data.corruption.n 60 "
@@ -43,9 +43,9 @@ def test_each_of_two_has_what_is_its_own() -> None:
         "measures_deep.png",
     }
     record = load_run(two)
-    probes, measures = record.named["deep"]
+    probes, measures = (record.tables[name].rows for name in ("probes_deep", "measures_deep"))
     assert {(row["layer"], row["ridge"]) for row in probes} == {("network.logits", 0.1)}
-    assert {row["layer"] for row in record.probes} == {"network.relu1"}
+    assert {row["layer"] for row in record.tables["probes"].rows} == {"network.relu1"}
     assert measures
     assert {name for name in record.metric_names if name.startswith("probe/deep/")} == {
         f"probe/deep/true_label/{split}/network.logits" for split in ("train", "test")
@@ -56,11 +56,12 @@ def test_each_of_two_has_what_is_its_own() -> None:
     told = summary(record)
     assert told["separability/true_label/test/layer"] == "network.relu1"
     assert told["separability_deep/true_label/test/layer"] == "network.logits"
-    assert len(shown(record)) == len(shown(load_run(one))) + 2  # a table more, and the line below it
+    assert len(shown(record)) == len(shown(load_run(one))) + 4  # two tables more, and the lines below them
 
     frame = load_runs("runs")
-    deep = frame[frame.source == "probes_deep"]
-    assert set(deep.run) == {"two"}
-    assert set(deep.layer) == {"network.logits"}
-    assert set(frame[frame.source == "measures_deep"].name) == {"effective_rank", "participation_ratio"}
-    assert not frame[frame.source == "metrics"].name.str.startswith("probe/").any()
+    deep = frame[frame["source"] == "probes_deep"]
+    assert set(deep["run"]) == {"two"}
+    assert set(deep["layer"]) == {"network.logits"}
+    assert set(frame[frame["source"] == "measures_deep"]["name"]) == {"effective_rank", "participation_ratio"}
+    metrics = frame[frame["source"] == "metrics"]
+    assert not any(name.startswith("probe/") for name in metrics["name"])

@@ -16,10 +16,10 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from stratoscope.checkpoint import load_checkpoint
-from stratoscope.cli import main
+from stratoscope.commands.table import main
+from stratoscope.run.checkpoint import load_checkpoint
 from tests.forked_runs import command, finish, finish_pair, forked, said
-from tests.stratoscope.test_interruption import At
+from tests.stratoscope.run.test_interruption import At
 
 # neither set divides by two, nor does the last of seven batches
 TRAIN, TEST, BATCH, STEPS = 101, 41, 16, 7
@@ -174,7 +174,7 @@ def test_a_run_does_not_change_its_number_of_processes(capfd: pytest.CaptureFixt
     assert refused.value.code == 2
     message = capfd.readouterr().err.splitlines()[-1]
     assert message.startswith("stratoscope: run r has another config: ")
-    assert 'trainer.devices: "2" there, "1" here' in message
+    assert 'trainer.devices: "2" before, "1" now' in message
     assert message.endswith("give this one another --run")
     assert before == {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
 

@@ -13,12 +13,13 @@ import pytest
 import yaml
 from jsonargparse import dict_to_namespace
 
-from stratoscope.cli import build, main
-from stratoscope.refusal import Refused
-from stratoscope.run_directory import RunDirectory
-from stratoscope.short_config import short_config
-from stratoscope.wandb_setup import PATIENCE, prepare_wandb
-from stratoscope.wandb_workspace import CURVES, PROBES, save_workspace, workspace
+from stratoscope.commands.table import main
+from stratoscope.commands.workspace import CURVES, PROBES, save_workspace, workspace
+from stratoscope.errors import Refused
+from stratoscope.fit.command import build
+from stratoscope.fit.wandb_setup import PATIENCE, prepare_wandb
+from stratoscope.results.flat_config import short_config
+from stratoscope.run.directory import RunDirectory
 from tests.wandb_server import wandb_server
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,7 @@ TINY = Path(__file__).parent / "experiments" / "tiny.yaml"
 SMALL = "fit --model MLP --model.width 8 --data Digits --trainer.accelerator cpu --trainer.enable_progress_bar false"
 FIT = f"{SMALL} --trainer.max_epochs 2 --trainer.logger WandbLogger --run one"
 PROBED = f"{FIT} --data.corruption RandomLabels --trainer.callbacks LinearProbes --trainer.callbacks.taps *relu*"
+PROBED += " --trainer.callbacks.tolerance 0.01 --trainer.callbacks.train_samples 200"
 WHOLE, END = 1, 4  # kinds of parts of records
 BLOCK = 32768
 
@@ -317,7 +319,7 @@ def test_a_workspace_needs_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
         (["me/p", "zhang2017/table1", "--scale", "tiny"], "--scale tiny"),
     ):
         with pytest.raises(Refused, match=part):
-            save_workspace(words)
+            save_workspace(["workspace", *words])
     monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
     with pytest.raises(Refused, match=re.escape("pip install 'stratoscope[wandb]'")):
         workspace("me", "p")

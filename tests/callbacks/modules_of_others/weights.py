@@ -48,10 +48,10 @@ class Lora(nn.Linear):
             self.merged = not mode
         return super().train(mode)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """With the update, once."""
-        out = super().forward(x)
-        return out if self.merged else out + x @ self.a.T @ self.b.T
+        out = super().forward(input)
+        return out if self.merged else out + input @ self.a.T @ self.b.T
 
 
 class Tied(Theirs):

@@ -9,9 +9,10 @@ import pytest
 
 from stratoscope.experiments.chance import at_chance
 from stratoscope.experiments.claims import FAILS, HOLDS, _kept
+from stratoscope.experiments.experiment import Claim, Experiment, Published
+from stratoscope.experiments.experiment_file import experiment_names, read_experiment
 from stratoscope.experiments.measured import Reading, as_share
 from stratoscope.experiments.quantities import Estimate
-from stratoscope.experiments.specification import Claim, Experiment, Published, experiment_names, read_experiment
 
 ROOT = Path(__file__).parents[3]
 CLAIMS = [(name, claim) for name in experiment_names() for claim in read_experiment(name).claims]

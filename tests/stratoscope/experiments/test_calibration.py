@@ -32,7 +32,7 @@ def test_probes_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         asked.append(columns)
         return dict.fromkeys(rows, 1.0)
 
-    monkeypatch.setattr(calibration, "fitting_seconds", a_second_a_sample)
+    monkeypatch.setattr("stratoscope.callbacks.instruments.linear_probes.fitting_seconds", a_second_a_sample)
     runs = [
         planned("none"),
         probed("once", [1.0], epochs=[0]),
@@ -48,7 +48,8 @@ def test_probes_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def test_nothing_is_trained_to_know_how_long_validation_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Probes are fitted once."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(calibration, "fitting_seconds", lambda rows, columns: dict.fromkeys(rows, 1.0))
+    fitting = "stratoscope.callbacks.instruments.linear_probes.fitting_seconds"
+    monkeypatch.setattr(fitting, lambda rows, columns: dict.fromkeys(rows, 1.0))
     monkeypatch.setattr(calibration, "_step", None)
     options = {name: value for name, value in OPTIONS.items() if name != "trainer.max_epochs"}
     probes = [{"class_path": "LinearProbes", "init_args": {"taps": "*relu*"}}]

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from stratoscope.experiments.claims import comparison_with, comparisons_with_chance, verdict_of
+from stratoscope.experiments.experiment import Claim, Experiment, Published
+from stratoscope.experiments.experiment_file import read_experiment
 from stratoscope.experiments.quantities import Result
-from stratoscope.experiments.specification import Claim, Experiment, Published, read_experiment
 from tests.small_experiments import result, written
 
 NARROW, WIDE = {"width": "narrow"}, {"width": "wide"}
@@ -160,13 +161,14 @@ def test_a_test_set_of_unknown_size_decides_nothing(experiment: Experiment) -> N
 def test_whole_numbers_have_the_resolution_of_an_epoch(experiment: Experiment) -> None:
     """Equal ones of several repetitions too: 3 is between 2 and 3."""
     rows = [result({"width": "narrow", "seed": seed}, 0.1, 0.2, 0.3, 0.9) for seed in range(3)]
-    for others, wanted in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"at_most": 3}, "holds"),
         ({"at_most": 2.5}, "unclear"),
         ({"at_least": 2}, "holds"),
         ({"at_least": 3}, "unclear"),
         ({"at_least": 3.5}, "does not hold"),
-    ):
+    ]
+    for others, wanted in cases:
         verdict = verdict_of(Claim("So", "epochs to half", NARROW, **others), experiment, "full", rows)
         assert verdict.verdict == wanted
         assert [str(one) for one in verdict.numbers.values()] == ["3 ± 1"]

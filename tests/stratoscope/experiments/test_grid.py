@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from stratoscope.errors import Refused
+from stratoscope.experiments.experiment_file import read_experiment
 from stratoscope.experiments.grid import PlannedRun, planned_runs
-from stratoscope.experiments.specification import read_experiment
-from stratoscope.refusal import Refused
 from tests.small_experiments import TINY, written
 
 AXES: dict[str, Any] = {

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from stratoscope.checkpoint import load_checkpoint
+from stratoscope.commands.reproduce import reproduce
+from stratoscope.experiments.experiment_file import read_experiment
 from stratoscope.experiments.grid import planned_runs
 from stratoscope.experiments.launcher import Launcher
-from stratoscope.experiments.reproduce import reproduce
-from stratoscope.experiments.specification import read_experiment
+from stratoscope.run.checkpoint import load_checkpoint
 from tests.small_experiments import OPTIONS, written
 
 # runs of a second, and one of some seconds, in this order: one has finished while another is at work
@@ -41,7 +41,7 @@ def lengths(folder: Path) -> str:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs of that experiment, uninterrupted."""
     folder = tmp_path_factory.mktemp("whole")
-    assert reproduce([lengths(folder), "--runs", str(folder), "--jobs", "2"]) == 0
+    assert reproduce(["reproduce", lengths(folder), "--runs", str(folder), "--jobs", "2"]) == 0
     return folder / "my_small" / "full"
 
 
@@ -98,7 +98,7 @@ def test_a_killed_launcher_goes_on(tmp_path: Path, whole: Path, capsys: pytest.C
             launcher.kill()
             launcher.wait()
     before = files(folder / "short")
-    assert reproduce(words) == 0, capsys.readouterr()
+    assert reproduce(["reproduce", *words]) == 0, capsys.readouterr()
     assert files(folder / "short") == before
     assert_same_results(folder, whole)
     assert "the run is saved" in (folder / "long.log").read_text()
@@ -115,7 +115,7 @@ def test_launchers_share_the_runs(tmp_path: Path, whole: Path, capsys: pytest.Ca
         command = [sys.executable, "-m", "stratoscope", "reproduce", *words]
         with subprocess.Popen(command, stdout=log, stderr=log) as first:
             wait_for_the_long_run(folder)
-            assert reproduce(words) == 0, capsys.readouterr()
+            assert reproduce(["reproduce", *words]) == 0, capsys.readouterr()
     assert first.returncode == 0, Path("launcher.log").read_text()
     out = capsys.readouterr().out
     assert "long: another process is at work on it" in out
@@ -135,7 +135,7 @@ def test_a_signal_saves_the_runs(number: int, tmp_path: Path, whole: Path, capsy
         os.kill(os.getpid(), number)
 
     threading.Thread(target=ask_to_end, daemon=True).start()
-    assert reproduce(words) == 143
+    assert reproduce(["reproduce", *words]) == 143
     out, err = capsys.readouterr()
     assert "stratoscope: interrupted; the same command goes on" in err
     assert "long: interrupted" in out
@@ -145,7 +145,7 @@ def test_a_signal_saves_the_runs(number: int, tmp_path: Path, whole: Path, capsy
     assert not (folder / "other").exists()
     assert (folder / "report.html").is_file()
     before = files(folder / "short")
-    assert reproduce(words) == 0
+    assert reproduce(["reproduce", *words]) == 0
     assert files(folder / "short") == before
     assert_same_results(folder, whole)
 
@@ -159,7 +159,7 @@ def test_a_run_that_fails_leaves_the_others_alone(tmp_path: Path, capsys: pytest
     }
     options = {**OPTIONS, "model.optimizer": "SGD", "trainer.max_epochs": 1}
     file = written(tmp_path / "my", axes=axes, runs=[{"rate": "all", "stage": "all"}], options=options)
-    assert reproduce([str(file), "--runs", str(tmp_path), "--jobs", "2"]) == 1
+    assert reproduce(["reproduce", str(file), "--runs", str(tmp_path), "--jobs", "2"]) == 1
     out, err = capsys.readouterr()
     folder = tmp_path / "my_small" / "full"
     (line,) = [line for line in out.splitlines() if line.startswith("mad__first: failed")]
@@ -200,13 +200,13 @@ def test_networks_are_probed_as_they_are(tmp_path: Path, capsys: pytest.CaptureF
         axes={"depth": {5: {"model.depth": 5}}}, runs=[{"depth": 5}],
         figures={"profile": {"kind": "profile", "title": "", "quantity": "depth", "lines": "depth"}},
     )  # fmt: skip
-    assert reproduce([str(file), "--dry-run"]) == 0
+    assert reproduce(["reproduce", str(file), "--dry-run"]) == 0
     assert not Path("runs").exists()
     for cut_off in (False, True):
         if cut_off:
             record = json.loads(Path("runs/my_small/full/5/run.json").read_text())
             Path("runs/my_small/full/5/run.json").write_text(json.dumps({**record, "status": "running"}))
-        assert reproduce([str(file), "--jobs", "1"]) == 0
+        assert reproduce(["reproduce", str(file), "--jobs", "1"]) == 0
         assert "1 of 1 runs finished" in capsys.readouterr().out
         assert "does not hold" in Path("runs/my_small/full/report.html").read_text()
     assert not Path("runs/my_small/full/5/checkpoints").exists()
@@ -219,7 +219,7 @@ def test_networks_are_probed_as_they_are(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It tries a few steps, and prints the plan, how long it may take, and the first command line."""
     file = written(tmp_path / "my")
-    assert reproduce([str(file), "--runs", str(tmp_path / "runs"), "--dry-run"]) == 0
+    assert reproduce(["reproduce", str(file), "--runs", str(tmp_path / "runs"), "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines() if line.startswith(("narrow", "wide"))] == [
         "narrow__0", "narrow__1", "wide__0", "wide__1",

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stratoscope.experiments.experiment import Quantity
 from stratoscope.experiments.measured import Reading, reading, relative
-from stratoscope.experiments.specification import Quantity
-from stratoscope.run_record import RunRecord
+from stratoscope.files.table import COLUMNS, Table
+from stratoscope.results.record import RunRecord
 
 ACCURACY = "test/accuracy"
 
@@ -26,7 +27,8 @@ def run(rows: list[dict[str, Any]], probes: list[dict[str, Any]] | None = None, 
     samples = options.pop("samples", {"train": 1000, "test": 1000})
     settings = {key: value for key, value in options.items() if "." not in key}
     settings["trainer"] = {key.partition(".")[2]: value for key, value in options.items() if "." in key}
-    return RunRecord(Path("x"), "x", "finished", settings, {"samples": samples}, rows, probes or [], [])
+    tables = {"probes": Table({name: COLUMNS[name] for name in (probes or [{}])[0]}, probes or [])}
+    return RunRecord(Path("x"), "x", "finished", settings, {"samples": samples}, rows, tables)
 
 
 def epochs(*values: float, every: int = 1, metric: str = ACCURACY) -> list[dict[str, Any]]:
@@ -298,3 +300,22 @@ def test_a_rank_correlation_is_as_sure_as_the_order_of_the_layers() -> None:
     assert near.low < 0
     again = found(run([], [layer(f"l{place}", 500 + 2 * place) for place in range(6)]), quantity)
     assert again == near  # drawn from a seed
+
+
+def test_the_best_layer_of_a_loss_has_the_smallest() -> None:
+    """And whole numbers are values too; a table with measures but without values has none."""
+    place = {"epoch": 1, "labels": "true_label", "split": "test", "chosen": True}
+    found = run(
+        [],
+        [
+            {**place, "layer": "good", "loss": 0.1, "iterations": 7, "accuracy": 0.9},
+            {**place, "layer": "bad", "loss": 2.3, "iterations": 9, "accuracy": 0.2},
+        ],
+    )
+    loss = Quantity(probe="true_label test", value="loss")
+    assert getattr(reading(found, loss, {}), "value", None) == 0.1
+    assert reading(found, Quantity(probe="true_label test", value="loss", take="best_layer"), {}) == "good"
+    assert reading(found, Quantity(probe="true_label test", take="best_layer"), {}) == "good"
+    bad = Quantity(probe="true_label test bad", value="iterations")
+    assert getattr(reading(found, bad, {}), "value", None) == 9
+    assert reading(found, Quantity(probe="true_label test", value="rank"), {}) is None

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from stratoscope.errors import Refused
+from stratoscope.experiments.experiment import Experiment
+from stratoscope.experiments.experiment_file import read_experiment
 from stratoscope.experiments.grid import planned_runs
 from stratoscope.experiments.plan_file import PLAN, as_begun, bounds_stand, read_plan, write_plan
-from stratoscope.experiments.specification import Experiment, read_experiment
-from stratoscope.refusal import Refused
 from tests.small_experiments import TINY
 
 FIRST: dict[str, Any] = yaml.safe_load(TINY.read_text())

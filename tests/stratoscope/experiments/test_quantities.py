@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from stratoscope.experiments.experiment import Quantity
 from stratoscope.experiments.measured import Reading, course, layers, number
 from stratoscope.experiments.quantities import Estimate, brief, compared
-from stratoscope.experiments.specification import Quantity
-from stratoscope.probes.interval import wilson
+from stratoscope.probes.statistics.interval import wilson
 from tests.small_experiments import record, result
 
 # accuracies 0.1, 0.8, 0.6, 0.7 at epochs 0, 1, 2, 4; epoch 3 has another metric only

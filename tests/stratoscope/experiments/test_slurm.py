@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from stratoscope.cli import main
+from stratoscope.commands.reproduce import reproduce
+from stratoscope.commands.table import main
+from stratoscope.experiments.experiment_file import read_experiment
 from stratoscope.experiments.grid import planned_runs
-from stratoscope.experiments.reproduce import reproduce
+from stratoscope.experiments.report import write_report
 from stratoscope.experiments.slurm import job_script, template, waves
-from stratoscope.experiments.specification import read_experiment
-from stratoscope.report import write_report
 from tests.small_experiments import TINY, written
 
 # notes its words, one a line, and answers like a cluster of several: the job's number and the cluster
@@ -61,7 +61,7 @@ def assert_is_bash(script: Path) -> None:
 def test_a_task_of_the_array_is_one_run(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The script that was submitted runs, as bash runs it, the run of its number and no other."""
     file = written(Path("my experiments"))
-    assert reproduce([str(file), "--slurm", "--runs", "all runs", "--threads", "1"]) == 0
+    assert reproduce(["reproduce", str(file), "--slurm", "--runs", "all runs", "--threads", "1"]) == 0
     folder = Path("all runs/my-experiments_small/full").resolve()
     script = folder / "wave0.sbatch"
     array, report = calls(notes)
@@ -98,7 +98,7 @@ def test_a_task_of_the_array_is_one_run(notes: Path, capsys: pytest.CaptureFixtu
 def test_runs_that_start_from_others_come_in_later_waves(notes: Path) -> None:
     """Each wave after the one before has ended well, or else never; the report after all of them, in any case."""
     file = written(Path("my"), axes={**STAGES, "seed": {0: {}, 1: {}}}, runs=[{"stage": "all", "seed": "all"}])
-    assert reproduce([str(file), "--slurm"]) == 0
+    assert reproduce(["reproduce", str(file), "--slurm"]) == 0
     first, second, third, report = calls(notes)
     assert first == ["--parsable", "runs/my_small/full/wave0.sbatch"]
     after = ["--parsable", "--dependency"]
@@ -122,7 +122,7 @@ def test_a_template_of_ones_own(notes: Path) -> None:
     """It is filled in, and used without --slurm."""
     mine = Path("mine.sbatch")
     mine.write_text("#!/bin/sh\n# $name, $tasks in $folder, costs $$5\n$command $$SLURM_ARRAY_TASK_ID\n")
-    assert reproduce([str(TINY), "--scale", "half", "--slurm_template", str(mine)]) == 0
+    assert reproduce(["reproduce", str(TINY), "--scale", "half", "--slurm_template", str(mine)]) == 0
     script = Path("runs/experiments_tiny/half/wave0.sbatch")
     _, said, last = script.read_text().splitlines()
     assert said == f"# experiments_tiny, 0,1,2%32 in {script.parent.resolve()}, costs $5"
@@ -166,7 +166,7 @@ def test_without_sbatch_it_is_said(
     with pytest.raises(SystemExit) as stop:
         main(["reproduce", str(TINY), "--slurm"])
     assert stop.value.code == 2
-    assert capsys.readouterr().err == "stratoscope: --slurm: there is no sbatch here; the scripts are written\n"
+    assert capsys.readouterr().err == "stratoscope: --slurm: no sbatch on this machine; the scripts are written\n"
     assert Path("runs/experiments_tiny/full/wave0.sbatch").is_file()
 
 

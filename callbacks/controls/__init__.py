@@ -1,0 +1,1 @@
+"""Controls: they change training on purpose."""

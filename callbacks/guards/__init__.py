@@ -1,0 +1,1 @@
+"""Guards: they keep a run exact, or stop it before it is spoilt."""

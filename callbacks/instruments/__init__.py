@@ -1,0 +1,1 @@
+"""Instruments: they measure a network while it trains, and change nothing."""

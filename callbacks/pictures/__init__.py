@@ -1,0 +1,1 @@
+"""What instruments' tables look like."""

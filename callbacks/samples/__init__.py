@@ -1,0 +1,1 @@
+"""Which samples instruments read, and the features of every layer on them."""

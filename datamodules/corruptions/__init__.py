@@ -1,0 +1,1 @@
+"""Corruptions: pure functions of (data, seed)."""

@@ -1,0 +1,1 @@
+"""Linear classifiers on features, fitted to convergence with a certificate."""

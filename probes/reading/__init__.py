@@ -1,0 +1,1 @@
+"""From a network and a batch to the features of every layer."""

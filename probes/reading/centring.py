@@ -1,0 +1,75 @@
+"""Features less their mean, in float64, a block at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from stratoscope.probes.reading.standardisation import Standardisation, check_range
+
+ROWS = 4096  # rows turned into float64 at a time, at most
+ENTRIES = 2**22  # and entries (32 MB)
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Features x_i of n samples, to be read as x_i - mean.
+
+    Attributes:
+        features: The features as they are, in any floating-point type.
+        mean: Their mean in float64.
+    """
+
+    features: Float[Tensor, "n d"]
+    mean: Float[Tensor, " d"]
+
+    @classmethod
+    def of(cls, features: Float[Tensor, "n d"], name: str = "features") -> "Centred":
+        """Measure the mean.
+
+        Args:
+            features: One row per sample.
+            name: What errors call them.
+
+        Raises:
+            ValueError: If there are none, or they are not finite or out of range (see `check_range`).
+        """
+        if features.numel() == 0:
+            raise ValueError(f"{name} are empty: shape {tuple(features.shape)}")
+        total = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
+        for rows in features.split(_size(features.shape[1])):
+            if not bool(torch.isfinite(rows).all()):
+                raise ValueError(f"{name} contain NaN or infinity")
+            total += rows.double().sum(0)
+        check_range(features, name)
+        return cls(features, total / len(features))
+
+    @property
+    def size(self) -> int:
+        """Rows read at a time unless said otherwise."""
+        return _size(self.features.shape[1])
+
+    def rows(self, size: int | None = None) -> Iterator[Float[Tensor, "r d"]]:
+        """The rows less the mean, `size` at a time."""
+        for rows in self.features.split(size or self.size):
+            yield rows.double() - self.mean
+
+    def gram(self) -> Float[Tensor, "n n"]:
+        """The inner products of the rows less the mean."""
+        n, d = self.features.shape
+        gram = torch.zeros(n, n, dtype=torch.float64, device=self.features.device)
+        for start in range(0, d, _size(n)):
+            place = slice(start, start + _size(n))
+            columns = self.features[:, place].double() - self.mean[place]
+            gram += columns @ columns.T
+        return gram
+
+    def constant(self) -> bool:
+        """Whether no feature varies by more than rounding (see `Standardisation`)."""
+        return not bool(Standardisation.fit(self.features).inverse_scale.any())
+
+
+def _size(width: int) -> int:
+    return min(ROWS, max(1, ENTRIES // width))

@@ -1,0 +1,1 @@
+"""What a run keeps while it goes: its directory, checkpoints, processes and signals."""
