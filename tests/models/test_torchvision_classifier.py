@@ -146,6 +146,7 @@ def test_weights_of_another_head_and_stem_are_loaded_where_they_fit(tmp_path: Pa
 def test_pretrained_weights_come_from_the_cache_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing file is refused with its address and place; a file at that place is loaded."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # where the place that is read off the message would be made, were it none
     with pytest.raises(
         ValueError, match=r"no file has.*https://.*/(shufflenet\S+\.pth) at .*hub/checkpoints/\1$"
     ) as refused:
