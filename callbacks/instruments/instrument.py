@@ -54,6 +54,8 @@ class Instrument(Callback, ABC):
     TABLE: ClassVar[str] = ""  # name of its (first) table, such as probes
 
     def __init__(self, name: str | None) -> None:
+        if not self.TABLE:
+            raise TypeError(f"{type(self).__name__} has no TABLE: give the class the name of its table")
         if name is not None and not re.fullmatch(NAME, name):
             raise ValueError(f"name must be letters, digits and '_', starting with a letter; got {name!r}")
         self.name, self.files = name, OwnFiles(name, f"{self.TABLE}.csv")

@@ -17,6 +17,7 @@ from stratoscope.experiments.experiment import (
     Where,
     place_of,
 )
+from stratoscope.files.table import COLUMNS
 from stratoscope.results.record import falls
 
 
@@ -69,6 +70,8 @@ def check_experiment(experiment: Experiment, where: str) -> None:
             raise Refused(f"{where}: quantities: {name}: {quantity.take} needs a probe")
         if not quantity.probe and (quantity.table, quantity.value) != ("probes", "accuracy"):
             raise Refused(f"{where}: quantities: {name}: table and value are of a probe: metric has neither")
+        if quantity.table.startswith(("probes", "online_probes")):
+            known(quantity.value, sorted(COLUMNS), "column", f"quantities: {name}")
         if quantity.take == "behind_best" and falls(quantity.value):
             raise Refused(f"{where}: quantities: {name}: behind_best needs a value of which the largest is best")
         if quantity.take == "behind_best" and len(quantity.probe.split()) < 3:

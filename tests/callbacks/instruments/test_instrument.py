@@ -208,3 +208,13 @@ def test_two_of_a_name_are_refused(
     with pytest.raises(SystemExit):
         main([*FIT.split(), *one, *one, "--run", "refused"])
     assert "two SomebodysNorms without a name" in capsys.readouterr().err
+
+
+def test_an_instrument_without_a_table_is_refused() -> None:
+    """Its files would have no names."""
+
+    class Nameless(SomebodysNorms):
+        TABLE = ""
+
+    with pytest.raises(TypeError, match="Nameless has no TABLE"):
+        Nameless()

@@ -131,6 +131,12 @@ WRONG = {
         "behind_best needs a probe with layers",
     ),
     "less all": (("claims", 1, "minus", "labels"), "all", "minus and over name one label of each axis"),
+    "misspelt column": (
+        ("quantities", "separability", "value"),
+        "acuracy",
+        "no column 'acuracy'; did you mean 'accuracy'?",
+    ),
+    "table of a metric": (("quantities", "test error", "table"), "measures", "table and value are of a probe"),
     "another command": (("command",), "test", "command: no command 'test'; there are fit, validate"),
     "correlation of a metric": (
         ("quantities", "test error", "take"),
