@@ -33,6 +33,8 @@ quickstart: $(VENV)/.core  ## random labels on a small built-in data set, every 
 
 # two threads that wait for each other on a busy machine are several times slower than one: a process a core instead
 test test-all: export OMP_NUM_THREADS = 1
+# what is imported by hundreds of processes is compiled once
+test test-all: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.test  ## the tests that take less than some ten minutes together, on two idle cores
 	$(BIN)/python -m pytest $(ON_ALL_CORES) -m 'not slow'

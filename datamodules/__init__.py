@@ -13,7 +13,7 @@ from stratoscope.datamodules.batch import Batch, Sets, labelled
 from stratoscope.datamodules.cifar10 import CIFAR10
 from stratoscope.datamodules.cifar10_shifted import CIFAR10_1, CIFAR10_2, CIFAR10C
 from stratoscope.datamodules.cifar100 import CIFAR100
-from stratoscope.datamodules.corruption import Corruption, GaussianPixels, RandomPixels, ShuffledPixels
+from stratoscope.datamodules.corruption import Corruption
 from stratoscope.datamodules.corruptions.automatic_labels import (
     AutomaticLabels,
     BrightnessLabels,
@@ -31,6 +31,7 @@ from stratoscope.datamodules.corruptions.label_noise import (
     PartialLabels,
     RandomLabels,
 )
+from stratoscope.datamodules.corruptions.pixels import GaussianPixels, RandomPixels, ShuffledPixels
 from stratoscope.datamodules.corruptions.subset import RandomSubset
 from stratoscope.datamodules.digits import Digits
 from stratoscope.datamodules.image_data import ImageDataModule, ImageLoader, ImageSet

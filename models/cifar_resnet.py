@@ -12,11 +12,10 @@ from stratoscope.models.parts.classifier import Classifier
 from stratoscope.models.parts.initialisation import initialise
 from stratoscope.models.parts.tapped import Tapped
 from stratoscope.models.parts.widths import check_depth
+from stratoscope.models.resnet import TAPS, BasicBlock
 from stratoscope.models.schedules import DividedAt
 
 WIDTHS = (16, 32, 64)  # channels of the three stages
-
-TAPS = ("stem", "block*", "pool", "logits")  # the stem, every block, the pooling
 
 
 class PaddedShortcut(nn.Module):
@@ -36,31 +35,9 @@ class PaddedShortcut(nn.Module):
         return pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new))
 
 
-class Block(nn.Module):
-    """y = ReLU(F(x) + shortcut(x)), where F is convolution, normalisation, ReLU, convolution, normalisation.
-
-    Args:
-        inputs: Channels of x.
-        outputs: Channels of y.
-        stride: Stride of the first convolution, and of the shortcut.
-    """
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        layers["conv1"] = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
-        layers["norm1"] = nn.BatchNorm2d(outputs)
-        layers["relu1"] = nn.ReLU()
-        layers["conv2"] = nn.Conv2d(outputs, outputs, kernel_size=3, padding=1, bias=False)
-        layers["norm2"] = nn.BatchNorm2d(outputs)
-        self.residual = nn.Sequential(layers)
-        self.shortcut = nn.Identity() if inputs == outputs else PaddedShortcut(outputs - inputs, stride)
-        self.relu = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return y (n, outputs, height / stride, width / stride)."""
-        y: Tensor = self.relu(self.residual(x) + self.shortcut(x))
-        return y
+def padded(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """The identity where there are as many channels, else `PaddedShortcut`."""
+    return nn.Identity() if inputs == outputs else PaddedShortcut(outputs - inputs, stride)
 
 
 def cifar_resnet(depth: int = 20, channels: int = 3, classes: int = 10) -> nn.Sequential:
@@ -94,7 +71,7 @@ def cifar_resnet(depth: int = 20, channels: int = 3, classes: int = 10) -> nn.Se
     inputs = WIDTHS[0]
     for stage, width in enumerate(WIDTHS, start=1):
         for block in range(1, (depth - 2) // 6 + 1):
-            parts[f"block{stage}_{block}"] = Block(inputs, width, stride=1 if inputs == width else 2)
+            parts[f"block{stage}_{block}"] = BasicBlock(inputs, width, 1 if inputs == width else 2, padded)
             inputs = width
     parts["pool"] = nn.AdaptiveAvgPool2d(1)
     parts["flatten"] = nn.Flatten()

@@ -1,5 +1,6 @@
 """The networks F1, F2 and C1 to C4 of Keskar et al. 2017 (appendix B), as in the code they released."""
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import Any, ClassVar
 
@@ -151,8 +152,8 @@ class KeskarF1(Classifier):
         super().__init__(network, optimizer, scheduler, initialisation, **switches)
 
 
-class KeskarC1(Classifier):
-    """C1 of Keskar et al. 2017, for CIFAR-10; C3 (CIFAR-100) with 100 classes.
+class KeskarConvNet(Classifier, ABC):
+    """What the convolutional networks of Keskar et al. 2017 have in common: all but the layers.
 
     Batch normalisation uses running averages in evaluation, unlike the released code: see `KeskarF1`.
 
@@ -176,35 +177,24 @@ class KeskarC1(Classifier):
         initialisation: str = "glorot_uniform",
         **switches: Any,
     ) -> None:
-        super().__init__(keskar_c1(channels, classes), optimizer, scheduler, initialisation, **switches)
+        super().__init__(self.layers(channels, classes), optimizer, scheduler, initialisation, **switches)
+
+    @staticmethod
+    @abstractmethod
+    def layers(channels: int, classes: int) -> nn.Sequential:
+        """Make the network."""
 
 
-class KeskarC2(Classifier):
-    """C2 of Keskar et al. 2017, for CIFAR-10; C4 (CIFAR-100) with 100 classes.
+class KeskarC1(KeskarConvNet):
+    """C1 of Keskar et al. 2017, for CIFAR-10; C3 (CIFAR-100) with 100 classes."""
 
-    Batch normalisation uses running averages in evaluation, unlike the released code: see `KeskarF1`.
+    layers = staticmethod(keskar_c1)
 
-    Args:
-        channels: Channels of the 32x32 images.
-        classes: Number of classes.
-        optimizer: Optimiser; Adam with its default settings in the paper.
-        scheduler: Learning-rate schedule; constant in the paper.
-        initialisation: Initial weights; Keras' default, glorot_uniform, in the paper.
-        **switches: Memory format, compilation, interval and monitor, of `Classifier`.
-    """
 
-    image_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
+class KeskarC2(KeskarConvNet):
+    """C2 of Keskar et al. 2017, for CIFAR-10; C4 (CIFAR-100) with 100 classes."""
 
-    def __init__(
-        self,
-        channels: int = 3,
-        classes: int = 10,
-        optimizer: OptimizerCallable = Adam,
-        scheduler: LRSchedulerCallable = lambda optimizer: ConstantLR(optimizer, factor=1.0),
-        initialisation: str = "glorot_uniform",
-        **switches: Any,
-    ) -> None:
-        super().__init__(keskar_c2(channels, classes), optimizer, scheduler, initialisation, **switches)
+    layers = staticmethod(keskar_c2)
 
 
 def _check(channels: int, classes: int) -> None:

@@ -1,6 +1,7 @@
 """The residual networks for ImageNet of He et al. 2016 (arXiv 1512.03385, table 1), with a stem for small images."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -16,6 +17,7 @@ WIDTHS = (64, 128, 256, 512)  # channels of the 3x3 convolutions of the four sta
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}  # table 1
 
 TAPS = ("stem", "block*", "pool", "logits")  # the stem, every block, the pooling
+Shortcut = Callable[[int, int, int], nn.Module]
 
 
 class BasicBlock(nn.Module):
@@ -25,11 +27,12 @@ class BasicBlock(nn.Module):
         inputs: Channels of x.
         width: Channels of the convolutions, and of y.
         stride: Stride of the first convolution, and of the shortcut.
+        shortcut: Makes the shortcut from the channels of x and y, and the stride; None makes `projection`.
     """
 
     expansion: ClassVar[int] = 1
 
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, shortcut: Shortcut | None = None) -> None:
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         layers["conv1"] = convolution(inputs, width, kernel_size=3, stride=stride)
@@ -38,7 +41,7 @@ class BasicBlock(nn.Module):
         layers["conv2"] = convolution(width, width, kernel_size=3)
         layers["norm2"] = nn.BatchNorm2d(width)
         self.residual = nn.Sequential(layers)
-        self.shortcut = shortcut(inputs, width, stride)
+        self.shortcut = (shortcut or projection)(inputs, width, stride)
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +76,7 @@ class Bottleneck(nn.Module):
         layers["conv3"] = convolution(width, outputs, kernel_size=1)
         layers["norm3"] = nn.BatchNorm2d(outputs)
         self.residual = nn.Sequential(layers)
-        self.shortcut = shortcut(inputs, outputs, stride)
+        self.shortcut = projection(inputs, outputs, stride)
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,12 +90,12 @@ def convolution(inputs: int, outputs: int, kernel_size: int, stride: int = 1) ->
     return nn.Conv2d(inputs, outputs, kernel_size, stride, padding=kernel_size // 2, bias=False)
 
 
-def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+def projection(inputs: int, outputs: int, stride: int) -> nn.Module:
     """The identity where shapes agree, else a 1x1 convolution and its normalisation (option B of the paper)."""
     if inputs == outputs and stride == 1:
         return nn.Identity()
-    projection = convolution(inputs, outputs, kernel_size=1, stride=stride)
-    return nn.Sequential(OrderedDict(conv=projection, norm=nn.BatchNorm2d(outputs)))
+    conv = convolution(inputs, outputs, kernel_size=1, stride=stride)
+    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(outputs)))
 
 
 def resnet(depth: int = 18, channels: int = 3, classes: int = 10) -> nn.Sequential:

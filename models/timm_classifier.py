@@ -10,8 +10,9 @@ from torch import nn
 from torch.optim import SGD
 
 from stratoscope.models.parts.classifier import Classifier
+from stratoscope.models.parts.small_stem import adapt_stem
+from stratoscope.models.parts.weights import load_what_fits
 from stratoscope.models.schedules import DividedAt
-from stratoscope.models.torchvision_classifier import adapt_stem, load_what_fits
 
 RESNET_TAPS = ("act1", "layer?.?", "layer?.??", "global_pool", "fc")  # layer3.0, layer3.10: outputs of blocks
 

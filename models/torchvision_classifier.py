@@ -7,28 +7,15 @@ from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.optim import SGD
 
 from stratoscope.models.parts.classifier import Classifier
-from stratoscope.models.parts.weights import read_weights, shown
+from stratoscope.models.parts.small_stem import adapt_stem
+from stratoscope.models.parts.weights import load_what_fits
 from stratoscope.models.schedules import DividedAt
 
-# what a small stem changes, by the class of the network: the max-pool that goes, and the kernel size of the first
-# convolution, which gets stride 1 (None keeps it)
-STEMS: dict[str, tuple[str | None, int | None]] = {
-    "ResNet": ("maxpool", 3),
-    "DenseNet": ("features.pool0", 3),
-    "ShuffleNetV2": ("maxpool", None),
-    "MobileNetV2": (None, None),
-    "MobileNetV3": (None, None),
-    "EfficientNet": (None, None),
-    "MNASNet": (None, None),
-    "RegNet": (None, None),
-    "VGG": (None, None),  # stride 1 as it is
-}
 RESNET_TAPS = ("relu", "maxpool", "layer?.?", "layer?.??", "avgpool", "fc")  # layer3.0, layer3.10: outputs of blocks
 
 
@@ -78,91 +65,6 @@ def torchvision_network(
     if weights_file is not None:
         load_what_fits(network, weights_file)
     return network  # type: ignore[no-any-return]
-
-
-def adapt_stem(network: nn.Module, name: str, small_images: bool, channels: int) -> None:
-    """Give the first convolution another number of input channels, and make the stem one for small images, in place.
-
-    A new convolution is drawn as in He et al. 2015 (normal, fan-out), like those of torchvision's ResNets.
-
-    Args:
-        network: The network.
-        name: Its name, for the message.
-        small_images: Whether the stem is changed as `STEMS` says.
-        channels: Channels of the images.
-
-    Raises:
-        ValueError: If no stem for small images is known, or the network does not begin with a plain convolution.
-    """
-    convolutions = [(place, part) for place, part in network.named_modules() if isinstance(part, nn.Conv2d)]
-    kind = type(network).__name__
-    if not convolutions or (small_images and kind not in STEMS):
-        raise ValueError(
-            f"no stem for small images is known for {name} ({kind}), only for {', '.join(STEMS)}: "
-            "set small_images to false"
-        )
-    place, old = convolutions[0]
-    shape: dict[str, Any] = {"kernel_size": old.kernel_size, "stride": old.stride, "padding": old.padding}
-    if small_images:
-        pool, kernel = STEMS[kind]
-        shape["stride"] = (1, 1)
-        if kernel is not None:
-            shape |= {"kernel_size": (kernel, kernel), "padding": (kernel // 2, kernel // 2)}
-        if pool is not None:
-            network.set_submodule(pool, nn.Identity())
-    if shape["kernel_size"] == old.kernel_size and channels == old.in_channels:
-        old.stride = shape["stride"]  # as trained weights may fit
-        return
-    new = nn.Conv2d(channels, old.out_channels, bias=old.bias is not None, **shape)
-    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
-    network.set_submodule(place, new)
-
-
-def load_what_fits(network: nn.Module, file: str) -> None:
-    """Load the weights of a file; stem and head may be of another size, and are named in a warning then.
-
-    Args:
-        network: The network; nothing of it is changed if the file is another network's.
-        file: A file that `read_weights` reads.
-
-    Raises:
-        ValueError: If the file cannot be read, or another layer than the first and the heads has no weights in it, or
-            weights of another shape.
-    """
-    own = network.state_dict()
-    try:
-        state, renamed = read_weights(file, own)
-    except ValueError as error:
-        raise ValueError(f"weights_file {error}") from error
-    fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
-    if not fitting:
-        raise ValueError(
-            f"no tensor of {file} fits the network: it is the file of another one; its names are {shown(state)}, the "
-            f"network's {shown(own)}"
-        )
-    layers = [name for name, part in network.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)]
-    head = f"{layers[-1]}.weight"
-    for name in (f"{layer}.weight" for layer in layers[1:-1]):
-        if name not in fitting and not _one_more_head(state.get(name), own[name], own[head]):
-            there = tuple(state[name].shape) if name in state else "missing"
-            here = tuple(own[name].shape)
-            raise ValueError(
-                f"{file} is of another network: {name} is {there} in the file, {here} in the model; nothing is loaded"
-            )
-    network.load_state_dict(fitting, strict=False)
-    kept = [name for name in own if name not in fitting]
-    unused = [name for name in state if name not in own]
-    if renamed:
-        rank_zero_info(f"{file}: {renamed}")
-    if kept:
-        rank_zero_warn(f"{file} has nothing that fits {', '.join(kept)}: left as initialised")
-    if unused:
-        rank_zero_warn(f"{file} has {', '.join(unused)}, which the network has not: left out")
-
-
-def _one_more_head(there: Tensor | None, here: Tensor, head: Tensor) -> bool:
-    """Whether a layer gives as many classes as the last one, and would fit if it gave as many as in the file."""
-    return there is not None and len(here) == len(head) and there.shape[1:] == here.shape[1:]
 
 
 def _cached(url: str, name: str) -> str:

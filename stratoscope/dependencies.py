@@ -3,7 +3,7 @@
 import os
 import re
 import tomllib
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # variables in which Lightning looks for a rank
@@ -32,7 +32,7 @@ def unreadable_rank() -> str | None:
 
 def _installed(name: str) -> bool:
     try:
-        version(name)
+        distribution(name)
     except PackageNotFoundError:
         return False
     return True

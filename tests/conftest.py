@@ -2,7 +2,9 @@
 
 import os
 import random
+from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,10 @@ import torch
 torch.zeros((), requires_grad=True).backward()
 
 
+# where shapes are checked at every call (see pyproject.toml); in a run with probes that would take half of the time
+CHECKED = [Path(__file__).with_name(folder) for folder in ("probes", "datamodules")]
+
+
 def _seed() -> None:
     random.seed(0)
     np.random.seed(0)
@@ -19,8 +25,9 @@ def _seed() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Before the fixtures, of which some are made once for a file."""
+    jaxtyping.config.update("jaxtyping_disable", not any(map(item.path.is_relative_to, CHECKED)))
     os.environ.pop("PL_GLOBAL_SEED", None)  # the seed of a run that another test has begun
     _seed()
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
-from stratoscope.experiments.grid import PlannedRun
+from stratoscope.experiments.experiment import Experiment
+from stratoscope.experiments.experiment_file import read_experiment
+from stratoscope.experiments.grid import PlannedRun, planned_runs
 from stratoscope.experiments.quantities import Result
 from stratoscope.files.table import COLUMNS, Table
 from stratoscope.results.record import RunRecord
@@ -51,6 +53,27 @@ def written(folder: Path, base: Mapping[str, Any] = SMALL, **changes: Any) -> Pa
     file = folder / "small.yaml"
     file.write_text(yaml.safe_dump(content(base, **changes), sort_keys=False))
     return file
+
+
+def changed(*path: Any, to: Any) -> dict[str, Any]:
+    """What is in tiny.yaml, with one value changed, added, or (None) taken away."""
+    whole = content(yaml.safe_load(TINY.read_text()))
+    place: Any = whole
+    for key in path[:-1]:
+        place = place[key]
+    if to is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = to
+    return whole
+
+
+def read(folder: Path, whole: Any) -> Experiment:
+    """Write an experiment and read it, with its plans."""
+    experiment = read_experiment(str(written(folder, {}, **whole)))
+    for scale in ("full", *experiment.scales):
+        planned_runs(experiment, scale, "runs")
+    return experiment
 
 
 def record(metrics: list[dict[str, Any]], probes: list[dict[str, Any]] | None = None) -> RunRecord:

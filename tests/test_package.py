@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -181,6 +182,18 @@ def test_models_take_the_batch_type_and_the_names_of_sets_only() -> None:
     found = set().union(*(imports(file.read_text()) for file in (ROOT / "models").rglob("*.py")))
     taken = {name for name in found if inside(name, {"stratoscope.datamodules"})}
     assert taken == {"stratoscope.datamodules.Batch", "stratoscope.datamodules.set_names.named_sets"}
+
+
+def test_every_module_has_a_test_file_of_its_name() -> None:
+    """Under the same path in tests/, so that one knows where to look; with tests in it."""
+    for file in [*MODULES, *INNER]:
+        if file.name != "__init__.py":
+            place = file.relative_to(ROOT)
+            tests = ROOT / "tests" / place.with_name(f"test_{place.name}")
+            assert tests.is_file(), f"{place} has no {tests.relative_to(ROOT)}"
+            assert re.search(r"^\s*def test_", tests.read_text(), re.MULTILINE), (
+                f"no tests in {tests.relative_to(ROOT)}"
+            )
 
 
 def test_probes_are_pure_pytorch() -> None:

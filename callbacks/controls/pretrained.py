@@ -1,11 +1,11 @@
 """Training that starts from the weights of another run."""
 
-import hashlib
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from stratoscope.files.integrity import check_intact
 from stratoscope.models.parts.weights import read_weights, shown
 
 
@@ -40,11 +40,9 @@ class Pretrained(Callback):
         file = Path(self.checkpoint)
         if not file.is_file():
             raise ValueError(f"Pretrained: no file {file}")
-        content, digests = file.read_bytes(), file.with_name(f"{file.name}.sha256")
-        if digests.is_file() and hashlib.sha256(content).hexdigest() not in digests.read_text().split():
-            raise ValueError(f"Pretrained: {file} is damaged: its SHA-256 is not the one in {digests.name}")
-        own = module.state_dict()
+        content, own = file.read_bytes(), module.state_dict()
         try:
+            check_intact(file, content)
             stored, renamed = read_weights(file, own, content)
         except ValueError as error:
             raise ValueError(f"Pretrained: {error}") from error

@@ -84,6 +84,17 @@ class ExactFitLoop(_FitLoop):
         """Whether there is nothing to do; a run that goes on has at least an end, with what is left then."""
         return bool(self.trainer.limit_train_batches == 0 or (self.done and not self.is_resuming))
 
+    def setup_data(self) -> None:
+        """Load the data, and find the place in them where a checkpoint goes on.
+
+        A module that asks for `trainer.estimated_stepping_batches` has them loaded before the checkpoint is, and
+        Lightning would begin with the first batch of the epoch.
+        """
+        super().setup_data()
+        if self.restarting and self._combined_loader_states_to_load and self._data_fetcher is not None:
+            self._load_combined_loader_states()
+            iter(self._data_fetcher)
+
     def reset(self) -> None:
         """Begin, or go on from a checkpoint with its counters in order."""
         within = self.restarting

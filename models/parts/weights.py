@@ -9,7 +9,8 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import Tensor
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor, nn
 
 # where trainers put the weights beside the rest of a checkpoint
 INSIDE = ("state_dict", "model_state_dict", "model")
@@ -97,6 +98,53 @@ def under_own_names(state: Mapping[str, Tensor], own: Collection[str]) -> tuple[
     line = ", ".join(f"{name} as {renamed[name]}" for name in list(renamed)[:1])
     more = f" (and {len(renamed) - 1} more)" if len(renamed) > 1 else ""
     return {renamed.get(name, name): tensor for name, tensor in state.items()}, f"read {line}{more}" if renamed else ""
+
+
+def load_what_fits(network: nn.Module, file: str) -> None:
+    """Load the weights of a file; stem and head may be of another size, and are named in a warning then.
+
+    Args:
+        network: The network; nothing of it is changed if the file is another network's.
+        file: A file that `read_weights` reads.
+
+    Raises:
+        ValueError: If the file cannot be read, or another layer than the first and the heads has no weights in it, or
+            weights of another shape.
+    """
+    own = network.state_dict()
+    try:
+        state, renamed = read_weights(file, own)
+    except ValueError as error:
+        raise ValueError(f"weights_file {error}") from error
+    fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
+    if not fitting:
+        raise ValueError(
+            f"no tensor of {file} fits the network: it is the file of another one; its names are {shown(state)}, the "
+            f"network's {shown(own)}"
+        )
+    layers = [name for name, part in network.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    head = f"{layers[-1]}.weight"
+    for name in (f"{layer}.weight" for layer in layers[1:-1]):
+        if name not in fitting and not _one_more_head(state.get(name), own[name], own[head]):
+            there = tuple(state[name].shape) if name in state else "missing"
+            here = tuple(own[name].shape)
+            raise ValueError(
+                f"{file} is of another network: {name} is {there} in the file, {here} in the model; nothing is loaded"
+            )
+    network.load_state_dict(fitting, strict=False)
+    kept = [name for name in own if name not in fitting]
+    unused = [name for name in state if name not in own]
+    if renamed:
+        rank_zero_info(f"{file}: {renamed}")
+    if kept:
+        rank_zero_warn(f"{file} has nothing that fits {', '.join(kept)}: left as initialised")
+    if unused:
+        rank_zero_warn(f"{file} has {', '.join(unused)}, which the network has not: left out")
+
+
+def _one_more_head(there: Tensor | None, here: Tensor, head: Tensor) -> bool:
+    """Whether a layer gives as many classes as the last one, and would fit if it gave as many as in the file."""
+    return there is not None and len(here) == len(head) and there.shape[1:] == here.shape[1:]
 
 
 def shown(names: Iterable[str], most: int = 5) -> str:

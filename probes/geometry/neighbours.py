@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from stratoscope.probes.checks import check_features, check_labels
 from stratoscope.probes.giving_up import go_on
-from stratoscope.probes.reading.standardisation import check_range
 
 SPARE = 16  # candidates beyond k
 ROWS = 1024  # rows of either set at a time, at most
@@ -57,14 +57,8 @@ def neighbour_accuracy(
     3.4, there with weighted votes.
     """
     for name, features, labels in (("training", train, train_labels), ("test", test, test_labels)):
-        if features.numel() == 0:
-            raise ValueError(f"there are no {name} features: shape {tuple(features.shape)}")
-        if not all(bool(torch.isfinite(rows).all()) for _, rows in _blocks(features)):
-            raise ValueError(f"{name} features contain NaN or infinity")
-        if not cosine:
-            check_range(features, f"{name} features")
-        if int(labels.min()) < 0 or int(labels.max()) >= classes:
-            raise ValueError(f"{name} labels must be in [0, {classes}), got {int(labels.min())} to {int(labels.max())}")
+        check_features(features, f"{name} features", any_size=cosine)
+        check_labels(labels, classes, f"{name} labels")
     if not 1 <= k <= len(train):
         raise ValueError(f"k must be in [1, {len(train)}], the number of training samples, got {k}")
     candidates = _candidates(train, test, min(k + SPARE, len(train)), cosine)

@@ -41,8 +41,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from stratoscope.probes.checks import check_features, check_labels
 from stratoscope.probes.linear.lbfgs import HISTORY, lbfgs
-from stratoscope.probes.linear.problem import Problem, check_labelled, sample_size
+from stratoscope.probes.linear.problem import Problem, sample_size
 
 ROUNDS = 3  # one in float32 (unless the features are float64), the others in float64
 FINEST = 1e-13  # tolerance: some hundred times the rounding of objective and dual
@@ -112,7 +113,8 @@ def fit_logistic(
     ridges = torch.as_tensor(ridge, dtype=torch.float64, device=features.device).expand(len(labels))
     if not bool((ridges > 0).all()):
         raise ValueError(f"ridge must be above 0, got {ridges.min()}: without it separable classes have no optimum")
-    check_labelled(features, labels, classes)
+    check_features(features)
+    check_labels(labels, classes)
     problem = Problem(features, labels.long(), classes, ridges)
     theta = torch.zeros(len(labels), features.shape[1] + 1, classes, dtype=problem.dtype, device=features.device)
     if start is not None:

@@ -6,35 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stratoscope.probes.linear.products import finite, moments, times
-from stratoscope.probes.reading.standardisation import check_range
+from stratoscope.probes.linear.products import moments, times
 
 SAMPLE = 8192  # rows the preconditioner is made from, or twice the features if these are more
 WIDE = 4096  # features above which it is made from WIDE_SAMPLE rows, without a matrix (d, d)
 WIDE_SAMPLE = 2048
 NEWTON = 20  # Newton steps on the bias, at most
 GOLDEN, SECTIONS = (5**0.5 - 1) / 2, 60  # sections of the search for a tighter bound, each to this share of the last
-
-
-def check_labelled(features: Tensor, labels: Tensor, classes: int) -> None:
-    """See whether there is something to fit.
-
-    Args:
-        features: (n, d).
-        labels: (k, n).
-        classes: Number of classes.
-
-    Raises:
-        ValueError: If there are no features, labels are not in [0, classes), or features are not finite or out of range
-            (see `check_range`).
-    """
-    if features.numel() == 0:
-        raise ValueError(f"there are no features to fit: shape {tuple(features.shape)}")
-    if int(labels.min()) < 0 or int(labels.max()) >= classes:
-        raise ValueError(f"labels must be in [0, {classes}), got {int(labels.min())} to {int(labels.max())}")
-    if not finite(features):
-        raise ValueError("features contain NaN or infinity")
-    check_range(features)
 
 
 def sample_size(d: int) -> int:

@@ -37,7 +37,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from stratoscope.probes.linear.problem import check_labelled
+from stratoscope.probes.checks import check_labels
+from stratoscope.probes.reading.centring import Centred
 
 ENTRIES = 2**22  # of the features turned into float64 at a time (32 MiB)
 EPS = torch.finfo(torch.float64).eps
@@ -92,8 +93,9 @@ def fit_ridge(
     """
     if not ridges or not all(ridge >= 0 and isfinite(ridge) for ridge in ridges):
         raise ValueError(f"ridges must be one or more finite numbers from 0, got {list(ridges)}")
-    check_labelled(features, labels, classes)
-    data = _Centred(features, labels.long(), classes, len(ridges))
+    centred = Centred.of(features)
+    check_labels(labels, classes)
+    data = _Problem(centred, labels.long(), classes, len(ridges))
     n, d = features.shape
     spectrum = _dual(data) if d > n else _primal(data)
     s = spectrum.eigenvalues.clamp(min=0)
@@ -104,7 +106,7 @@ def fit_ridge(
     loss, error, correct = _leave_one_out(data, spectrum, inverse, weight)
     objective = loss + shifted.new_tensor(ridges)[:, None] / 2 * weight.square().sum((0, 3))
     kept = features.dtype if features.dtype == torch.float64 else torch.float32
-    bias = data.shares.view(len(labels), classes) - torch.einsum("d,dqkc->qkc", data.mean, weight)
+    bias = data.shares.view(len(labels), classes) - torch.einsum("d,dqkc->qkc", data.x.mean, weight)
     return [
         [
             RidgeFit(
@@ -134,33 +136,21 @@ def best_left_out(path: Sequence[RidgeFit]) -> RidgeFit:
     return min(path, key=lambda fit: (infinite if fit.left_out_error is None else fit.left_out_error, -fit.ridge))
 
 
-def _block(length: int) -> int:
-    """How many rows or columns of some length are read at a time."""
-    return max(1, ENTRIES // length)
+class _Problem:
+    """The features without their mean, and the one-hot labels without theirs, some rows at a time."""
 
-
-class _Centred:
-    """The features without their mean, and the one-hot labels without theirs, a block at a time."""
-
-    def __init__(self, features: Tensor, labels: Tensor, classes: int, ridges: int) -> None:
+    def __init__(self, features: Centred, labels: Tensor, classes: int, ridges: int) -> None:
         self.x, self.y, self.classes = features, labels, classes
-        self.n, self.d = features.shape
-        self.block = _block(max(self.d, len(labels) * classes * ridges))  # predictions may be wider than the features
-        self.mean = torch.stack([x.double().sum(0) for x in features.split(_block(self.d))]).sum(0) / self.n
+        self.n, self.d = features.features.shape
+        # predictions may be wider than the features
+        self.size = max(1, ENTRIES // max(self.d, len(labels) * classes * ridges))
         counts = torch.stack([torch.bincount(y, minlength=classes) for y in labels])
         self.shares = counts.double().flatten() / self.n  # kc
 
     def rows(self) -> Iterator[tuple[slice, Float[Tensor, "b d"]]]:
-        """The features, a block of rows at a time."""
-        for start in range(0, self.n, self.block):
-            place = slice(start, start + self.block)
-            yield place, self.x[place].double() - self.mean
-
-    def columns(self) -> Iterator[tuple[slice, Float[Tensor, "n b"]]]:
-        """The features, a block of columns at a time."""
-        for start in range(0, self.d, _block(self.n)):
-            place = slice(start, start + _block(self.n))
-            yield place, self.x[:, place].double() - self.mean[place]
+        """Where some rows are, and their features."""
+        starts = range(0, self.n, self.size)
+        return zip((slice(start, start + self.size) for start in starts), self.x.rows(self.size), strict=True)
 
     def targets(self, place: slice) -> Float[Tensor, "b kc"]:
         """The labels of some rows."""
@@ -184,9 +174,9 @@ class _Spectrum:
     leverage: Callable[[slice, Tensor], Tensor]
 
 
-def _primal(data: _Centred) -> _Spectrum:
-    gram = data.mean.new_zeros(data.d, data.d)
-    moments = data.mean.new_zeros(data.d, len(data.shares))
+def _primal(data: _Problem) -> _Spectrum:
+    gram = data.shares.new_zeros(data.d, data.d)
+    moments = data.shares.new_zeros(data.d, len(data.shares))
     for place, x in data.rows():
         gram.addmm_(x.T, x)
         moments.addmm_(x.T, data.targets(place))
@@ -194,21 +184,18 @@ def _primal(data: _Centred) -> _Spectrum:
     return _Spectrum(s, v.T @ moments / data.n, lambda f: v @ f, lambda _, x: (x @ v).square_().div_(data.n))
 
 
-def _dual(data: _Centred) -> _Spectrum:
-    kernel = data.mean.new_zeros(data.n, data.n)
-    for _, x in data.columns():
-        kernel.addmm_(x, x.T)
-    s, u = torch.linalg.eigh(kernel.div_(data.n))
+def _dual(data: _Problem) -> _Spectrum:
+    s, u = torch.linalg.eigh(data.x.gram().div_(data.n))
 
     def weight(f: Tensor) -> Tensor:
-        return torch.cat([x.T @ (u @ f) for _, x in data.columns()])
+        return torch.cat([x.T @ (u @ f) for x in data.x.columns()])
 
     targets = u.T @ data.targets(slice(None)) / data.n
     return _Spectrum(s, targets, weight, lambda place, _: u[place].square() * s.clamp(min=0))
 
 
 def _leave_one_out(
-    data: _Centred, spectrum: _Spectrum, inverse: Float[Tensor, "r q"], weight: Float[Tensor, "d q k c"]
+    data: _Problem, spectrum: _Spectrum, inverse: Float[Tensor, "r q"], weight: Float[Tensor, "d q k c"]
 ) -> tuple[Float[Tensor, "q k"], Float[Tensor, "q k"], Int[Tensor, "q k"]]:
     """Half the mean squared error of the fits; of those without each sample (inf: unknown), and how many are right."""
     shape = weight.shape[1:]

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stratoscope.probes.reading.standardisation import Standardisation, check_range
+from stratoscope.probes.checks import check_features
+from stratoscope.probes.reading.standardisation import Standardisation
 
 ROWS = 4096  # rows turned into float64 at a time, at most
 ENTRIES = 2**22  # and entries (32 MB)
@@ -34,16 +35,12 @@ class Centred:
             name: What errors call them.
 
         Raises:
-            ValueError: If there are none, or they are not finite or out of range (see `check_range`).
+            ValueError: If there is nothing to measure (see `check_features`).
         """
-        if features.numel() == 0:
-            raise ValueError(f"{name} are empty: shape {tuple(features.shape)}")
+        check_features(features, name)
         total = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
         for rows in features.split(_size(features.shape[1])):
-            if not bool(torch.isfinite(rows).all()):
-                raise ValueError(f"{name} contain NaN or infinity")
             total += rows.double().sum(0)
-        check_range(features, name)
         return cls(features, total / len(features))
 
     @property
@@ -56,13 +53,16 @@ class Centred:
         for rows in self.features.split(size or self.size):
             yield rows.double() - self.mean
 
+    def columns(self) -> Iterator[Float[Tensor, "n b"]]:
+        """The columns less the mean, some at a time."""
+        size = _size(len(self.features))
+        for columns, mean in zip(self.features.split(size, dim=1), self.mean.split(size), strict=True):
+            yield columns.double() - mean
+
     def gram(self) -> Float[Tensor, "n n"]:
         """The inner products of the rows less the mean."""
-        n, d = self.features.shape
-        gram = torch.zeros(n, n, dtype=torch.float64, device=self.features.device)
-        for start in range(0, d, _size(n)):
-            place = slice(start, start + _size(n))
-            columns = self.features[:, place].double() - self.mean[place]
+        gram = self.mean.new_zeros(len(self.features), len(self.features))
+        for columns in self.columns():
             gram += columns @ columns.T
         return gram
 

@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from stratoscope.probes.checks import LARGE, SMALL
 from stratoscope.probes.linear.products import rows_at_once
-
-SMALL, LARGE = 1e-70, 1e70  # between which sums of squares, and of their squares, stay in float64
 
 
 @dataclass(frozen=True)
@@ -75,20 +74,3 @@ def _unit(features: Float[Tensor, "n d"]) -> Float[Tensor, " d"] | None:
         return None
     exponent = torch.where(fits, 0, torch.frexp(largest).exponent).clamp(-1021, 1023)
     return torch.ldexp(torch.ones_like(largest), exponent)
-
-
-def check_range(features: Float[Tensor, "n d"], name: str = "features") -> None:
-    """Refuse features whose squares, and the squares of these, leave float64: what comes of them would look sound.
-
-    Args:
-        features: Finite.
-        name: What errors call them.
-
-    Raises:
-        ValueError: If so; standardised features never are.
-    """
-    if features.dtype != torch.float64:
-        return
-    largest = max(float(rows.abs().max()) for rows in features.split(rows_at_once(features)))
-    if not (largest == 0 or SMALL <= largest <= LARGE):
-        raise ValueError(f"{name} must be between {SMALL:g} and {LARGE:g} in size, got {largest:g}: scale them")

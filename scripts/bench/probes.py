@@ -22,7 +22,7 @@ def main() -> None:
     """Measure, and print the table."""
     parts = {"epochs": Bench.epochs, "iterations": Bench.iterations, "adam": Bench.adam, "users": Bench.users}
     parts["cold"] = Bench.cold
-    made = parser(__doc__, "300 samples, at most 64 features and 3 blocks")
+    made = parser(__doc__, "1,000 samples, at most 128 features and 3 blocks")
     made.add_argument("--samples", type=int, default=50_000)
     made.add_argument("--few", type=int, default=10_000, help="images probed in the second row of `epochs`")
     made.add_argument("--blocks", type=int, default=7)
@@ -30,7 +30,7 @@ def main() -> None:
     made.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="rows to measure")
     options = made.parse_args()
     full = options.samples, options.few, options.blocks, 1024, TAPS
-    quick, rehearsed = (300, 100, 3, 64, TAPS), (50, 20, 1, 8, ["pool2", "logits"])
+    quick, rehearsed = (1000, 200, 3, 128, TAPS), (50, 20, 1, 8, ["pool2", "logits"])
     samples, few, blocks, width, taps = sized(options, full, quick, rehearsed)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

@@ -7,12 +7,14 @@ holds. What they stand for is counted before anything is made of it.
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from stat import S_ISREG
 from typing import IO, Any
 
 import yaml
+from yaml.resolver import Resolver
 
 MOST_BYTES = 2**26  # of a file that is read whole (64 MiB)
 MOST_VALUES = 200_000
@@ -20,7 +22,19 @@ DEEPEST = 100
 SIMPLE = (str, int, float, bool, type(None))
 TEXT, LIST, MAPPING, *OTHERS = (f"tag:yaml.org,2002:{kind}" for kind in "str seq map int float bool null".split())
 KEYS = {TEXT, *OTHERS}  # no merge, nor what cannot be a key
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times faster
+LONG = 100  # characters of what is not kept for the next file
+_Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times faster
+_resolved: Any = lru_cache(2**12)(Resolver().resolve)
+
+
+class Loader(_Fast):  # type: ignore[misc]  # mypy knows one of the two
+    """PyYAML's safe one, which has to find out only once what a text stands for."""
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
+        """The tag of a node."""
+        if value is not None and len(value) > LONG:
+            return str(super().resolve(kind, value, implicit))
+        return str(_resolved(kind, value, implicit))
 
 
 def read_text(file: Path) -> str:
@@ -176,8 +190,16 @@ def _value(loader: Any, node: yaml.Node, number: Iterator[int], depth: int) -> A
         return [_value(loader, part, number, depth + 1) for part in inner]
     if kind == MAPPING and isinstance(node, yaml.MappingNode) and all(key.tag in KEYS for key, _ in inner):
         return {_value(loader, k, number, depth + 1): _value(loader, v, number, depth + 1) for k, v in inner}
+    if kind in OTHERS and isinstance(node, yaml.ScalarNode) and len(inner) <= LONG:
+        return _scalar(kind, inner)
     value = loader.construct_object(node, deep=True)
     return value if type(value) in SIMPLE else plain(value)
+
+
+@lru_cache(2**12)
+def _scalar(kind: str, text: str) -> Any:
+    """A number, true, false or null."""
+    return Loader("").construct_object(yaml.ScalarNode(kind, text))
 
 
 @contextmanager

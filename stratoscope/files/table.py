@@ -288,10 +288,9 @@ def read_table(file: Path) -> Table | None:
         OSError: If it cannot be read.
         ValueError: If it is damaged.
     """
-    with open_plain(file, newline="") as text:
-        if "epoch" not in next(csv.reader(text), []):
-            return None
     names, cells, ends = read_cells(file)
+    if "epoch" not in names:
+        return None
     for name in names:
         if missing := {*(COLUMNS[name].needs if name in COLUMNS else ())} - {*names}:
             raise ValueError(f"{file.name} has no column {', '.join(sorted(missing))}")
@@ -303,7 +302,7 @@ def read_table(file: Path) -> Table | None:
 
 
 def read_cells(file: Path, grows: bool = True) -> tuple[list[str], list[tuple[str, ...]], list[int]]:
-    """Read a CSV file by column.
+    """Read a CSV file by column; of one without a column epoch the names alone.
 
     Args:
         file: Which may be anybody's.
@@ -322,7 +321,7 @@ def read_cells(file: Path, grows: bool = True) -> tuple[list[str], list[tuple[st
         names = next(lines, [])
         if len(set(names)) < len(names):
             raise ValueError(f"{file.name} has two columns of one name")
-        for cells in filter(None, lines):
+        for cells in filter(None, lines if "epoch" in names else ()):
             rows.append(cells)
             ends.append(lines.line_num)
             if len(cells) != len(names):
@@ -346,7 +345,8 @@ def converted(
         ValueError: If there is another kind of text.
     """
     try:
-        return [cell_of(cell) for cell in column]
+        values = {cell: cell_of(cell) for cell in set(column)}  # the same texts stand in many rows
+        return [values[cell] for cell in column]
     except ValueError:
         for line, cell in zip(ends, column, strict=True):
             try:

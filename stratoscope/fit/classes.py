@@ -34,14 +34,19 @@ OPTIONS: dict[str, type] = {
 }
 
 
-def subclasses(bases: Iterable[type]) -> Iterator[type[Any]]:
-    """All public classes below the given ones that are imported so far."""
+def subclasses(bases: Iterable[type], abstract: bool = False) -> Iterator[type[Any]]:
+    """All public classes below the given ones that are imported so far.
+
+    Args:
+        bases: The classes.
+        abstract: Whether those are meant of which no object can be made; else those of which one can.
+    """
     stack: list[type] = list(bases)
     while stack:
         children: list[type] = stack.pop().__subclasses__()
         stack += children
         for child in children:
-            if not child.__name__.startswith("_"):
+            if not child.__name__.startswith("_") and inspect.isabstract(child) == abstract:
                 yield child
 
 

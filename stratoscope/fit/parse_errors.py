@@ -157,7 +157,7 @@ def _abstract(found: re.Match[str], words: list[str]) -> str:
     option = next((option for option, base in OPTIONS.items() if base.__name__ == name), "")
     inside = next((word for word, _ in _pairs(words) if option and word.startswith(f"{option}.")), "")
     if not inside:
-        bases = {base.__name__ for base in BASES}
+        bases = {base.__name__ for base in (*BASES, *subclasses(BASES, abstract=True))}
         asked = next(((word, value) for word, value in _pairs(words) if value.rpartition(".")[2] in bases), ("", name))
         return f"{': '.join(filter(None, asked))} is abstract: give a class that is made from it"
     return f"{inside}: {option} is missing: it says which class takes this"
@@ -250,19 +250,20 @@ def _class_given(option: str, words: list[str]) -> type | None:
     value = next((value for name, value in _pairs(words) if name == option), None)
     base = OPTIONS.get(option.removesuffix("+"))
     return next((child for child in subclasses(BASES) if child.__name__ == value), None) or next(
-        (child for child in _named(words) if base and issubclass(child, base) and _mentioned(child, words)), None
+        (child for child in _mentioned(words) if base and issubclass(child, base)), None
     )
 
 
 def _named(words: list[str]) -> list[type]:
     """Classes named on the command line or in its configs, or any class if there is none."""
-    return [child for child in subclasses(BASES) if _mentioned(child, words)] or list(subclasses(BASES))
+    return _mentioned(words) or list(subclasses(BASES))
 
 
-def _mentioned(child: type, words: list[str]) -> bool:
+def _mentioned(words: list[str]) -> list[type]:
     files = [Path(value) for option, value in _pairs(words) if option in {"--config", "-c"}]
     texts = [file.read_text(errors="replace") for file in files if file.is_file()]
-    return any(re.search(rf"\b{child.__name__}\b", text) for text in [*words, *texts])
+    names = {name for text in [*words, *texts] for name in re.findall(r"\w+", text)}
+    return [child for child in subclasses(BASES) if child.__name__ in names]
 
 
 def _options() -> list[str]:

@@ -86,8 +86,8 @@ def summary(record: RunRecord) -> dict[str, float | int | str]:
     """
     found: dict[str, float | int | str] = {}
     for name in record.metric_names:
-        part, _, metric = name.rpartition("/")
-        if part.startswith("probe/") or metric not in {"accuracy", "loss"}:
+        of_set, _, metric = name.rpartition("/")
+        if "/" in of_set or metric not in {"accuracy", "loss"}:  # such as probe/true_label/test/fc1: of a layer
             continue
         if (best := record.best(name)) is not None:
             found[f"final/{name}"] = record.values(name)[-1][1]

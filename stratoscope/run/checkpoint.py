@@ -1,6 +1,5 @@
 """Checkpoints that say how they were made, so that one file is enough to validate a network or go on with it."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from torch import nn
 from stratoscope.callbacks.guards.exact_loops import ExactEpochLoop, exact, within_epoch
 from stratoscope.errors import Refused
 from stratoscope.files.atomic import replacing
+from stratoscope.files.integrity import check_intact, digests_beside, known_digests, sha256_of
 from stratoscope.models.parts.weights import shown, under_own_names
 from stratoscope.run.checkpoint_contents import check_contents, check_readable, plain_numbers, why_unreadable
 from stratoscope.run.going_on import is_longer
@@ -68,16 +68,16 @@ class WholeFiles(TorchCheckpointIO):
         check_readable(checkpoint, data, whole=not self.tried)
         self.tried = True
         content, file = data.getbuffer(), Path(path)
-        digest = hashlib.sha256(content).hexdigest()
+        digest = sha256_of(content)
         with replacing(file) as part:
             with part.open("wb") as out:
                 out.write(content)
                 out.flush()
                 os.fsync(out.fileno())
             kept = file.name == LAST and file.is_file() and not file.is_symlink()  # a link is another's file
-            before = hashlib.sha256(file.read_bytes()).hexdigest() if kept else ""
-            good = before and before in (_known(file) or [before])  # or it is better not kept
-            with replacing(_digests(file)) as digests:
+            before = sha256_of(file.read_bytes()) if kept else ""
+            good = before and before in (known_digests(file) or [before])  # or it is better not kept
+            with replacing(digests_beside(file)) as digests:
                 digests.write_text("\n".join([digest, before] if good else [digest]) + "\n")
             if good:
                 with replacing(file.with_name(PREVIOUS)) as previous:
@@ -85,7 +85,7 @@ class WholeFiles(TorchCheckpointIO):
                         os.link(file, previous)
                     except OSError:  # some file systems have no links
                         shutil.copyfile(file, previous)
-                with replacing(_digests(file.with_name(PREVIOUS))) as digests:
+                with replacing(digests_beside(file.with_name(PREVIOUS))) as digests:
                     digests.write_text(f"{before}\n")
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -95,7 +95,7 @@ class WholeFiles(TorchCheckpointIO):
             path: The file.
         """
         super().remove_checkpoint(path)
-        _digests(Path(path)).unlink(missing_ok=True)
+        digests_beside(Path(path)).unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint, after comparing it with its digest if it has one.
@@ -282,15 +282,6 @@ def _place_of(path: Any) -> str:
     return str(Path(path).resolve())
 
 
-def _digests(file: Path) -> Path:
-    return file.with_name(f"{file.name}.sha256")
-
-
-def _known(file: Path) -> list[str]:
-    """Digests that a file may have; none if nothing is known of it."""
-    return _digests(file).read_text().split() if _digests(file).is_file() else []
-
-
 def newest_good(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint of a run that is not damaged.
 
@@ -323,8 +314,10 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise Refused(f"--ckpt_path: no file {path}; a run's checkpoint is runs/<name>/checkpoints/last.ckpt")
-    if (known := _known(Path(path))) and hashlib.sha256(Path(path).read_bytes()).hexdigest() not in known:
-        raise Refused(f"--ckpt_path: {path} is damaged: its SHA-256 is not the one in {_digests(Path(path)).name}")
+    try:
+        check_intact(Path(path), Path(path).read_bytes())
+    except ValueError as error:
+        raise Refused(f"--ckpt_path: {error}") from error
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its parsers happen to raise

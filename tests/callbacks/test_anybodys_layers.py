@@ -1,44 +1,18 @@
 """Tests of the callbacks on layers of other people's kinds: tokens, experts, merged weights, state of their own."""
 
-import csv
 import logging
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from stratoscope.callbacks import LinearProbes, OnlineProbes
+from tests.callbacks.small_layers import fit, rows
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
-
-
-class Module(LightningModule):
-    """Trains whatever network it is given."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
-        logits: Tensor = self.network(x)
-        return logits
-
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        """Cross-entropy."""
-        return nn.functional.cross_entropy(self(batch[0]), batch[1])
-
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """Run the network."""
-        self(batch[0])
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """SGD with momentum."""
-        return torch.optim.SGD(self.parameters(), lr=0.01, momentum=0.9)
 
 
 class Transformer(nn.Module):
@@ -90,48 +64,6 @@ class Counting(nn.Linear):
         return super().forward(input)
 
 
-def loader(n: int, shape: tuple[int, ...] = (8,)) -> DataLoader[Any]:
-    """Data in three classes, drawn without touching the global generator."""
-    generator = torch.Generator().manual_seed(n)
-    y = torch.randint(3, (n,), generator=generator)
-    x = torch.randn(n, *shape, generator=generator)
-    x[..., :3] += nn.functional.one_hot(y, 3).view(n, *[1] * (len(shape) - 1), 3)
-    return DataLoader(TensorDataset(x, y), batch_size=16)
-
-
-def fit(
-    folder: Path,
-    network: nn.Module,
-    *callbacks: Callback,
-    shape: tuple[int, ...] = (8,),
-    sizes: tuple[int, int] = (128, 64),
-    **options: Any,
-) -> dict[str, Tensor]:
-    """Train for two epochs; return the weights."""
-    run = Trainer(
-        accelerator="cpu",
-        max_epochs=2,
-        default_root_dir=folder,
-        callbacks=list(callbacks),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        **options,
-    )
-    module = Module(network)
-    train, val = sizes
-    run.fit(module, loader(train, shape), loader(val, shape))
-    return module.state_dict()
-
-
-def rows(file: Path) -> list[dict[str, str]]:
-    """The rows of a table."""
-    with file.open(newline="") as text:
-        return list(csv.DictReader(text))
-
-
 @pytest.mark.filterwarnings("ignore:.*probes failed")
 def test_tables_and_plan_say_what_was_done_to_each_layer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Tokens are averaged where they are too wide; a layer that does not see every sample costs its rows, no more."""
@@ -173,63 +105,3 @@ def test_a_network_that_cannot_be_put_back_is_probed_once(tmp_path: Path) -> Non
     with pytest.warns(UserWarning, match=r"a probe changes Module in network\.0\.numbers, which cannot be put back"):
         fit(tmp_path, nn.Sequential(Counting()), LinearProbes())
     assert {row["epoch"] for row in rows(tmp_path / "probes.csv")} == {"0"}
-
-
-class Uneven(nn.Module):
-    """A layer that answers with as many numbers per sample as the batch allows; or a network that answers with more."""
-
-    def __init__(self, codebook: int | None = None) -> None:
-        super().__init__()
-        self.wide, self.cut, self.head = nn.Linear(8, 6), Cut(), nn.Linear(6, 3)
-        self.codebook = None if codebook is None else torch.randn(codebook, 7)
-
-    def forward(self, x: Tensor) -> Any:
-        """Logits, in evaluation with the codebook if there is one."""
-        hidden = self.wide(x)
-        logits = self.head(hidden) + self.cut(hidden).sum(1, keepdim=True)
-        return logits if self.codebook is None or self.training else (logits, self.codebook)
-
-
-class Cut(nn.Module):
-    """Cuts its input to a width that depends on the batch."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Fewer columns for fewer samples."""
-        return x[:, : 2 + min(4, len(x) // 50)]
-
-
-@pytest.mark.filterwarnings("ignore:.*probes failed")
-def test_a_layer_of_another_width_in_another_block_costs_its_rows_only(tmp_path: Path) -> None:
-    """Blocks of 125 and, of the validation set, of 5: a width in the one, another in the other."""
-    seed_everything(0, verbose=False)
-    fit(tmp_path, Uneven(), LinearProbes("all"), sizes=(250, 130))
-    found = rows(tmp_path / "probes.csv")
-    assert {row["epoch"] for row in found} == {"0", "1", "2"}
-    cut = [row for row in found if row["layer"] == "network.cut"]
-    assert cut
-    assert {(row["failed"], row["accuracy"]) for row in cut} == {("it gave 2 features, 4 before", "")}
-    assert all(row["accuracy"] and not row["failed"] for row in found if row["layer"] != "network.cut")
-
-
-@pytest.mark.parametrize("codebook", [50, 300])
-def test_answers_that_are_not_clear_in_every_block_are_none(tmp_path: Path, codebook: int) -> None:
-    """A codebook with as many rows as the last block of 300 samples may be the logits there: then none are read."""
-    seed_everything(0, verbose=False)
-    fit(tmp_path, Uneven(codebook), LinearProbes(["network.wide"], epochs=[0], measures=["collapse"]), sizes=(300, 64))
-    found = {row["measure"]: row["value"] for row in rows(tmp_path / "measures.csv")}
-    assert "nc1" in found
-    assert found["nc4"].startswith("failed: the network answers with no logits") == (codebook == 50)
-
-
-@pytest.mark.filterwarnings("ignore:.*probes failed", "ignore:.*sync_dist=True")
-def test_processes_agree_on_what_another_one_is_without(tmp_path: Path) -> None:
-    """Of 175 samples one process has a block of 125, the other one of 50: a width and logits that only it has."""
-    seed_everything(0, verbose=False)
-    probes = LinearProbes(["network.wide", "network.cut"], epochs=[0], measures=["collapse"])
-    fit(tmp_path, Uneven(50), probes, sizes=(175, 175), devices=2, strategy="ddp_fork")
-    found = rows(tmp_path / "probes.csv")
-    failed = {row["layer"]: row["failed"] for row in found}
-    assert failed == {"network.wide": "", "network.cut": "it gave 3 and 4 features"}
-    measures = {row["measure"]: row["value"] for row in rows(tmp_path / "measures.csv")}
-    assert "nc1" in measures
-    assert measures["nc4"].startswith("failed: the network answers with no logits")

@@ -225,6 +225,9 @@ LIKE_OTHERS = (
     "val_check_interval in time",
     "max_time",
     "limit_train_batches, a share",
+    "gradient_clip_val",
+    "check_val_every_n_epoch 2",
+    "LambdaCallback",
     "limit_val_batches",
     "num_sanity_val_steps",
     "detect_anomaly",
@@ -330,8 +333,21 @@ REFUSED = {
 }
 
 
+# what is refused by the same line as another
+ALSO_REFUSED = (
+    "--trainer.callbacks+ BatchSizeFinder",
+    "--trainer.strategy ddp_fork --trainer.devices 2",
+    "--trainer.strategy ddp_notebook",
+    f"{STOPS} test/accuracy_true",
+    "--trainer.callbacks+ ModelCheckpoint --trainer.callbacks.monitor train/los",
+)
+
+
 @pytest.mark.usefixtures("empty_folder")
-@pytest.mark.parametrize("options", REFUSED)
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(one, marks=[pytest.mark.slow] if one in ALSO_REFUSED else []) for one in REFUSED],
+)
 def test_what_cannot_work_is_refused_before_anything_is_written(
     options: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,12 +2,11 @@
 
 import hashlib
 import os
-import shutil
 import struct
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pytest
@@ -15,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from stratoscope.datamodules import cifar10_shifted
+from stratoscope.datamodules import ShuffledPixels, cifar10_shifted
 from stratoscope.datamodules.batch import Batch
 from stratoscope.datamodules.cifar10 import CIFAR10, NAMES
 from stratoscope.datamodules.cifar10_shifted import CIFAR10_1, CIFAR10_2, CIFAR10C, COUNTS, DIGESTS, Kind
-from stratoscope.datamodules.corruption import ShuffledPixels
 from stratoscope.datamodules.shifted_set import ShiftedSet
 
 PER_SEVERITY = 20
@@ -39,16 +37,29 @@ def images(n: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
 
 
+def digest(file: Path) -> str:
+    """The digest of a file, of the kind that is published."""
+    kind = "md5" if len(DIGESTS.get(file.name, "")) == 32 else "sha256"
+    return hashlib.new(kind, file.read_bytes()).hexdigest()
+
+
 def publish(monkeypatch: pytest.MonkeyPatch, *files: Path) -> None:
     """Make these files those whose digests are published."""
     for file in files:
-        kind = "md5" if len(DIGESTS.get(file.name, "")) == 32 else "sha256"
-        monkeypatch.setitem(DIGESTS, file.name, hashlib.new(kind, file.read_bytes()).hexdigest())
+        monkeypatch.setitem(DIGESTS, file.name, digest(file))
+
+
+class Published(NamedTuple):
+    """Files of CIFAR-10.1 (v4 and v6) and CIFAR-10.2 in the published format, their digests, and what they hold."""
+
+    folder: Path
+    digests: dict[str, str]
+    content: dict[str, Arrays]
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Arrays]]:
-    """Files of CIFAR-10.1 (v4 and v6) and CIFAR-10.2 in the published format, and what they hold."""
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """The files."""
     folder, content = tmp_path_factory.mktemp("published"), dict[str, Arrays]()
     for version in ("v4", "v6"):
         labels = np.repeat(np.arange(10, dtype=np.int32), COUNTS[f"cifar10.1_{version}"])
@@ -61,18 +72,24 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
         more = {"label_names": np.array(NAMES), "ti_indices": np.arange(n), "keywords": np.full(n, "ski-plane")}
         everything: dict[str, Any] = {"images": pixels, "labels": labels, **more}
         np.savez(folder / f"cifar102_{split}.npz", **everything)
-    return folder, content
+    known = [*folder.glob("cifar10.1_*"), folder / "cifar102_test.npz"]
+    return Published(folder, {file.name: digest(file) for file in known}, content)
 
 
 @pytest.fixture
-def new(
-    published: tuple[Path, dict[str, Arrays]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Arrays]:
-    """A copy of these files, their digests where the module looks for them, and what they hold."""
-    folder, content = published
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    publish(monkeypatch, *tmp_path.glob("cifar10.1_*"), tmp_path / "cifar102_test.npz")
-    return content
+def new(published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Arrays]:
+    """Links to these files, to be replaced and not written to; their digests where the module looks for them."""
+    for file in published.folder.iterdir():
+        (tmp_path / file.name).hardlink_to(file)
+    for name, value in published.digests.items():
+        monkeypatch.setitem(DIGESTS, name, value)
+    return published.content
+
+
+def replace(file: Path, content: bytes | bytearray) -> None:
+    """Put another file in the place of one."""
+    file.unlink()
+    file.write_bytes(content)
 
 
 @pytest.fixture
@@ -203,8 +220,7 @@ DAMAGES: list[Callable[[bytes], bytes]] = [
 def test_a_damaged_file_is_named(tmp_path: Path, name: str, damage: int) -> None:
     """A flipped byte, a cut or an empty file is refused by name, whatever the file."""
     file = tmp_path / name
-    content = file.read_bytes()
-    file.write_bytes(DAMAGES[damage](content))
+    replace(file, DAMAGES[damage](file.read_bytes()))
     with pytest.raises(ValueError, match=rf"{file} is damaged"):
         make(name, tmp_path).load()
 
@@ -216,7 +232,7 @@ def test_a_flipped_byte_without_a_published_digest_is_found(tmp_path: Path, plac
     file = tmp_path / "cifar102_train.npz"
     content = bytearray(file.read_bytes())
     content[place] ^= 1
-    file.write_bytes(content)
+    replace(file, content)
     with pytest.raises(ValueError, match=rf"{file} is damaged or has no array `(images|labels)`"):
         CIFAR10_2(str(tmp_path), "train").load()
 
@@ -250,7 +266,7 @@ SWAPS = [
 @pytest.mark.usefixtures("new", "common")
 def test_a_swapped_file_is_named(tmp_path: Path, name: str, other: str) -> None:
     """Another published file in the place of one is refused by name."""
-    (tmp_path / name).write_bytes((tmp_path / other).read_bytes())
+    replace(tmp_path / name, (tmp_path / other).read_bytes())
     with pytest.raises(ValueError, match=str(tmp_path / name)):
         make(name, tmp_path).load()
 
@@ -258,10 +274,11 @@ def test_a_swapped_file_is_named(tmp_path: Path, name: str, other: str) -> None:
 def rewrite(file: Path, array: NDArray[Any], entry: str = "") -> None:
     """Put an array in the place of a file, or of an entry of an archive."""
     if not entry:
-        file.write_bytes(npy(array))
+        replace(file, npy(array))
         return
     with np.load(file) as archive:
         entries = dict(archive)
+    file.unlink()
     np.savez(file, **{**entries, entry: array})
 
 
@@ -306,6 +323,7 @@ def test_wrong_content_is_refused_without_a_digest(
 def test_pickles_are_never_loaded(new: dict[str, Arrays], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An array of objects, which would run code, is refused even if its digest were published."""
     file = tmp_path / "cifar10.1_v6_labels.npy"
+    file.unlink()
     np.save(file, np.array([*new["v6"][1].tolist()], dtype=object), allow_pickle=True)
     publish(monkeypatch, file)
     with pytest.raises(ValueError, match=rf"{file} is damaged or no array"):

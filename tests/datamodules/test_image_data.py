@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
+from stratoscope.datamodules import Corruption, GaussianPixels, RandomPixels, ShuffledPixels
 from stratoscope.datamodules.augmentation import ColourJitter, RandomCrop, RandomFlip, draws
 from stratoscope.datamodules.batch import Batch, Sets, labelled
-from stratoscope.datamodules.corruption import Corruption, GaussianPixels, RandomPixels, ShuffledPixels
 from stratoscope.datamodules.corruptions.automatic_labels import ColourLabels, LinearLabels
 from stratoscope.datamodules.corruptions.label_noise import AsymmetricLabels, PartialLabels, RandomLabels
 from stratoscope.datamodules.corruptions.subset import RandomSubset

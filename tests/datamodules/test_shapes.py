@@ -1,6 +1,7 @@
 """Tests of datamodules/shapes.py."""
 
 import hashlib
+from functools import cache
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stratoscope.datamodules import ShuffledPixels
 from stratoscope.datamodules.batch import Batch
-from stratoscope.datamodules.corruption import ShuffledPixels
 from stratoscope.datamodules.shapes import DISTANCES, IMAGES, NAMES, Shapes
 
 
@@ -157,19 +158,21 @@ def test_known_areas() -> None:
         assert abs(measured / area - 1) < 0.02, name
 
 
+@cache
+def centred(shape: int, angle: float, scale: float) -> NDArray[np.bool_]:
+    """Where a shape is, turned and enlarged about its centre, on a coarse grid."""
+    axis = np.linspace(-1.2, 1.2, 81)
+    u, v = np.meshgrid(axis, axis)
+    inside = DISTANCES[shape](u, v) < 0
+    x, y = u[inside].mean(), v[inside].mean()
+    cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
+    turned: NDArray[np.bool_] = DISTANCES[shape](cosine * u + sine * v + x, cosine * v - sine * u + y) < 0
+    return turned
+
+
 @pytest.mark.parametrize("first", range(10))
 def test_shapes_stay_distinct_under_rotation_and_scale(first: int) -> None:
     """At no angle and no size does one shape cover another: what only one covers is a seventh of both at least."""
-    axis = np.linspace(-1.2, 1.2, 81)
-    u, v = np.meshgrid(axis, axis)
-
-    def centred(shape: int, angle: float, scale: float) -> NDArray[np.bool_]:
-        inside = DISTANCES[shape](u, v) < 0
-        x, y = u[inside].mean(), v[inside].mean()
-        cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
-        turned: NDArray[np.bool_] = DISTANCES[shape](cosine * u + sine * v + x, cosine * v - sine * u + y) < 0
-        return turned
-
     still = centred(first, 0, 1)
     for second in range(first):
         overlap = 0.0
@@ -188,7 +191,7 @@ def test_a_linear_classifier_is_not_enough() -> None:
         return torch.cat([image.double().flatten(1) / 255 - 0.3, torch.ones(len(image), 1)], 1)
 
     x, target = features(sets["train"].image), torch.eye(10, dtype=torch.float64)[sets["train"].true_label]
-    weight = torch.linalg.solve(x.T @ x + 1000 * torch.eye(x.shape[1]), x.T @ target)
+    weight = x.T @ torch.linalg.solve(x @ x.T + 1000 * torch.eye(len(x)), target)  # there are more pixels than images
     right = (features(sets["test"].image) @ weight).argmax(1) == sets["test"].true_label
     assert 0.1 < right.double().mean() < 0.45
 

@@ -8,7 +8,8 @@ from torch import nn
 from torch.optim import SGD
 from torch.testing import assert_close
 
-from stratoscope.models.cifar_resnet import Block, CifarResNet, PaddedShortcut, cifar_resnet
+from stratoscope.models.cifar_resnet import CifarResNet, PaddedShortcut, cifar_resnet, padded
+from stratoscope.models.resnet import BasicBlock
 from stratoscope.probes import find_taps, select_taps
 
 
@@ -61,7 +62,7 @@ def test_the_shortcut_keeps_every_second_pixel_and_adds_zeros() -> None:
 @pytest.mark.parametrize(("outputs", "stride"), [(4, 1), (8, 2)])
 def test_a_block_without_a_residual_is_the_shortcut(outputs: int, stride: int) -> None:
     """Where F gives zero, a block gives ReLU of its shortcut: the input itself, or option A of it."""
-    block, x = Block(4, outputs, stride).eval(), torch.randn(2, 4, 6, 6)
+    block, x = BasicBlock(4, outputs, stride, padded).eval(), torch.randn(2, 4, 6, 6)
     for norm in block.residual.children():
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.zeros_(norm.weight)
@@ -73,7 +74,7 @@ def test_a_block_without_a_residual_is_the_shortcut(outputs: int, stride: int) -
 def test_a_block_equals_the_formula() -> None:
     """A block is ReLU(BN(conv(ReLU(BN(conv(x))))) + x), with fresh running statistics, which change nothing."""
     torch.manual_seed(0)
-    block, x = Block(4, 4, stride=1).double().eval(), torch.randn(2, 4, 6, 6).double()
+    block, x = BasicBlock(4, 4, 1, padded).double().eval(), torch.randn(2, 4, 6, 6).double()
     first, second = (part.weight for part in block.residual.children() if isinstance(part, nn.Conv2d))
     scale = 1 / (1 + 1e-5) ** 0.5  # of a normalisation whose running variance is 1
     inner = (scale * nn.functional.conv2d(x, first, padding=1)).relu()

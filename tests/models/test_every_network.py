@@ -60,12 +60,14 @@ SMALLEST: Mapping[str, dict[str, Any]] = {
     "CifarResNet": {"depth": 8},
     "NeelakantanMLP": {"depth": 5},
     "SkipMLP": {"depth": 8, "skip": 4},
+    "TimmClassifier": {"name": "mobilenetv3_small_050"},
     "TorchvisionClassifier": {"name": "mobilenet_v3_small"},
     "UrbanConvNet": {"convolutions": 1, "parameters": 50_000},
     "VGG": {"depth": 11},
     "WideResNet": {"depth": 10},
 }
 LARGE = ("AlexNet", "KeskarC1", "KeskarC2", "ResNet", "SmallInception", "VGG")
+HEAVY = ("AlexNet", "KeskarC2", "ResNet")  # which have tests of their own of gradients, and relatives that are lighter
 OTHERS = ("TimmClassifier", "TorchvisionClassifier")  # of other packages
 every_network = pytest.mark.parametrize("network", NETWORKS)
 # bfloat16 takes a processor that has none up to a minute with the others
@@ -120,7 +122,10 @@ def test_all_corruptions_are_here() -> None:
     assert there == {type(corruption).__name__ for corruption in CORRUPTIONS} | {"AsymmetricLabels", "HumanLabels"}
 
 
-@every_network
+@pytest.mark.parametrize(
+    "network",
+    [pytest.param(one, marks=[pytest.mark.slow] if one.__name__ in HEAVY else []) for one in NETWORKS],
+)
 def test_a_short_fit(network: type[Classifier]) -> None:
     """A few steps change the weights and leave finite losses; probes find their way around."""
     model = fitted(network)

@@ -1,4 +1,4 @@
-"""Tests of models/torchvision_classifier.py."""
+"""Tests of models/torchvision_classifier.py; stems and files of weights are tested in parts/."""
 
 from pathlib import Path
 from typing import Any
@@ -9,21 +9,8 @@ from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import MultiStepLR
 
-from stratoscope.models.torchvision_classifier import TorchvisionClassifier, load_what_fits, torchvision_network
+from stratoscope.models.torchvision_classifier import TorchvisionClassifier, torchvision_network
 from stratoscope.probes import find_taps, select_taps
-
-# the smallest network of each family whose stem is adapted
-FAMILIES = {
-    "resnet18": "conv1",
-    "densenet121": "features.conv0",
-    "shufflenet_v2_x0_5": "conv1.0",
-    "mobilenet_v2": "features.0.0",
-    "mobilenet_v3_small": "features.0.0",
-    "efficientnet_b0": "features.0.0",
-    "mnasnet0_5": "layers.0",
-    "regnet_y_400mf": "stem.0",
-    "vgg11": "features.0",
-}
 
 
 def on_meta(name: str, **settings: Any) -> nn.Module:
@@ -45,32 +32,6 @@ def on_meta(name: str, **settings: Any) -> nn.Module:
 def test_known_parameter_counts(name: str, settings: dict[str, Any], parameters: int) -> None:
     """Networks have the parameters of the literature and of torchvision's documentation."""
     assert sum(parameter.numel() for parameter in on_meta(name, **settings).parameters()) == parameters
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_small_stems_keep_the_resolution(name: str) -> None:
-    """In every family the first convolution is 3x3 with stride 1, and no pooling follows it but in VGG."""
-    stem, channels = FAMILIES[name], 3 if name in {"resnet18", "mobilenet_v2"} else 1
-    with torch.device("meta" if name == "vgg11" else "cpu"):  # VGG is large
-        network = torchvision_network(name, channels=channels).eval()
-        taps = find_taps(network, network, torch.randn(2, channels, 32, 32))
-    convolution = network.get_submodule(stem)
-    assert isinstance(convolution, nn.Conv2d)
-    assert (convolution.in_channels, convolution.kernel_size, convolution.stride) == (channels, (3, 3), (1, 1))
-    assert [tap.width for tap in taps if tap.name == stem] == [convolution.out_channels * 32 * 32]
-    pools = [layer for layer in network.modules() if isinstance(layer, nn.MaxPool2d)]
-    assert len(pools) == (5 if name == "vgg11" else 0)
-    assert taps[-1].width == 10
-
-
-@pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_16", "googlenet", "squeezenet1_1", "alexnet"])
-def test_other_families_are_refused_a_small_stem(name: str) -> None:
-    """The message names the network, the families and the way out; without the stem the network is built."""
-    with pytest.raises(ValueError, match=rf"no stem .*{name}.*ResNet.*small_images to false"):
-        on_meta(name)
-    network = on_meta(name, small_images=False, channels=1, classes=7).eval()
-    with torch.device("meta"):
-        assert network(torch.randn(2, 1, 224, 224)).shape == (2, 7)
 
 
 def test_training_gives_one_tensor_where_torchvision_has_auxiliary_heads() -> None:
@@ -127,22 +88,6 @@ def test_weights_are_loaded_from_a_file(tmp_path: Path) -> None:
         assert torch.equal(network.state_dict()[name], tensor), name
 
 
-def test_weights_of_another_head_and_stem_are_loaded_where_they_fit(tmp_path: Path) -> None:
-    """What does not fit is named in a warning and stays; the rest is loaded."""
-    torch.manual_seed(0)
-    source = torchvision_network("shufflenet_v2_x0_5", small_images=False, classes=20).state_dict()
-    torch.save(source | {"more.weight": torch.zeros(2)}, tmp_path / "weights.pt")
-    with pytest.warns(UserWarning, match="weights.pt has ") as warnings:
-        network = torchvision_network("shufflenet_v2_x0_5", channels=1, weights_file=str(tmp_path / "weights.pt"))
-    messages = [str(warning.message) for warning in warnings]
-    assert [message.split(" has ", 1)[1] for message in messages] == [
-        "nothing that fits conv1.0.weight, fc.weight, fc.bias: left as initialised",
-        "more.weight, which the network has not: left out",
-    ]
-    different = [name for name, tensor in network.state_dict().items() if not torch.equal(tensor, source[name])]
-    assert different == ["conv1.0.weight", "fc.weight", "fc.bias"]
-
-
 def test_pretrained_weights_come_from_the_cache_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing file is refused with its address and place; a file at that place is loaded."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -156,58 +101,6 @@ def test_pretrained_weights_come_from_the_cache_only(tmp_path: Path, monkeypatch
     source = torchvision_network("shufflenet_v2_x0_5")
     torch.save(source.state_dict(), place)
     network = torchvision_network("shufflenet_v2_x0_5", pretrained=True)
-    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in source.state_dict().items())
-
-
-def test_bad_files_of_weights_are_refused(tmp_path: Path) -> None:
-    """A missing file, a file with code, one with other things and one of another network each have a message."""
-    bad = {"code": print, "number": 3, "checkpoint": {"state_dict": {}}, "other": {"fc1.weight": torch.zeros(2)}}
-    (tmp_path / "junk").write_bytes(b"junk" * 100)
-    for name, content in bad.items():
-        torch.save(content, tmp_path / name)
-    for name, message in (
-        ("missing", "missing is not there"),
-        ("code", "must hold tensors only"),
-        ("junk", "junk is damaged, or not written by torch.save"),
-        ("number", "must hold a state dict"),
-        ("checkpoint", "must hold a state dict.*its keys are state_dict$"),
-        ("other", r"no tensor of .* fits.*its names are fc1\.weight, the network's conv1\.0\.weight"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            torchvision_network("shufflenet_v2_x0_5", weights_file=str(tmp_path / name))
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours", "layer"),
-    [
-        (
-            "wide_resnet50_2",
-            "resnet18",
-            r"layer1\.0\.conv1\.weight is \(128, 64, 1, 1\) in the file, \(64, 64, 3, 3\) in the model",
-        ),
-        ("resnet18", "resnet34", r"layer1\.2\.conv1\.weight is missing in the file, \(64, 64, 3, 3\) in the model"),
-        ("mobilenet_v2", "mobilenet_v3_small", r"features\.\d"),
-    ],
-)
-def test_the_file_of_another_network_is_refused(theirs: str, ours: str, layer: str, tmp_path: Path) -> None:
-    """Whatever fits of it by chance, such as statistics of batch normalisation; nothing is loaded."""
-    with torch.device("meta"):
-        names = {name: tuple(value.shape) for name, value in torchvision_network(theirs).state_dict().items()}
-    file = tmp_path / "weights.pt"
-    torch.save({name: torch.zeros(()).expand(shape) for name, shape in names.items()}, file)
-    network = torchvision_network(ours)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    with pytest.raises(ValueError, match=f"weights.pt is of another network: .*{layer}.*nothing is loaded"):
-        load_what_fits(network, str(file))
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-def test_weights_of_a_parallel_and_compiled_network_are_read(tmp_path: Path) -> None:
-    """From a checkpoint of a training script, with the prefixes of DistributedDataParallel and torch.compile."""
-    source = torchvision_network("shufflenet_v2_x0_5")
-    weights = {f"module._orig_mod.{name}": value for name, value in source.state_dict().items()}
-    torch.save({"model": weights, "epoch": 90}, tmp_path / "weights.pt")
-    network = torchvision_network("shufflenet_v2_x0_5", weights_file=str(tmp_path / "weights.pt"))
     assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in source.state_dict().items())
 
 

@@ -12,8 +12,9 @@ from tests.forked_runs import finish, forked, said
 
 BENCH = Path(__file__).parents[2] / "scripts" / "bench"
 SCRIPTS = sorted(file.stem for file in BENCH.glob("*.py") if '__name__ == "__main__"' in file.read_text())
-DEAR = {"probes", "launch"}  # even so: half a minute
-FEW = {"gpu": ["--parts", "lrn"], "launch": ["--runs", "2"]}  # the other parts of gpu are in a test of their own
+DEAR = {"probes", "launch", "training", "startup"}  # even so: five seconds to half a minute
+# the other parts of gpu are in a test of their own
+FEW = {"gpu": ["--parts", "lrn"], "launch": ["--runs", "2"], "growth": ["--epochs", "3", "--runs", "1"]}
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ def test_what_is_missing_is_named_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything is imported."""
-    monkeypatch.setattr("stratoscope.dependencies.version", without("shtab", "jsonargparse", "wandb"))
+    monkeypatch.setattr("stratoscope.dependencies.distribution", without("shtab", "jsonargparse", "wandb"))
     monkeypatch.setattr("sys.argv", ["stratoscope", "fit"])
     with pytest.raises(SystemExit) as ended:
         command.main()

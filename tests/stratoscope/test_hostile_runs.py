@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,19 +14,18 @@ import yaml
 from stratoscope.callbacks.pictures.probe_table import ProbeTable
 from stratoscope.commands.table import main
 from stratoscope.errors import Refused
-from stratoscope.files.bounded import json_value, plain, read_yaml, yaml_value
-from stratoscope.files.own_folder import check_links
 from stratoscope.printable import one_printable_line, printable
 from stratoscope.results.frame import load_runs
-from stratoscope.run.directory import RunDirectory, different
-from stratoscope.run.lock import RunLock
-from stratoscope.run.masking import MASK, masked, masked_words, without_masks
+from tests.pictures import draw_nothing
 
 SMALL = (
     "fit --model MLP --model.width 4 --data Digits --data.corruption RandomSubset --data.corruption.n 64 --threads 1 "
     "--trainer.accelerator cpu --trainer.max_epochs 1 --trainer.enable_progress_bar false"
 )
-PROBED = f"{SMALL} --trainer.callbacks LinearProbes --trainer.callbacks.epochs [1] --trainer.callbacks.measures [rank]"
+PROBED = (
+    f"{SMALL} --trainer.callbacks LinearProbes --trainer.callbacks.epochs [1] --trainer.callbacks.measures [rank] "
+    "--trainer.callbacks.taps *relu* --trainer.callbacks.tolerance 0.1"
+)
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -41,7 +39,9 @@ MERGES = "a: &a {x: 1}\n" + "".join(
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with all tables."""
     runs = tmp_path_factory.mktemp("made")
-    main([*f"{PROBED} --run good".split(), "--runs", str(runs)])
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch.setattr)
+        main([*f"{PROBED} --run good".split(), "--runs", str(runs)])
     return runs / "good"
 
 
@@ -197,21 +197,7 @@ def test_aliases_of_a_config_that_is_given_are_bounded(
         assert "x.yaml is no valid YAML" in capsys.readouterr().err
 
 
-def test_aliases_may_be_used(tmp_path: Path) -> None:
-    """Anchors, aliases and merges within bounds are what YAML says."""
-    (tmp_path / "x.yaml").write_text("a: &a {x: 1, y: [2]}\nb: *a\nc: {<<: *a, x: 3}\n")
-    assert read_yaml(tmp_path / "x.yaml") == {
-        "a": {"x": 1, "y": [2]},
-        "b": {"x": 1, "y": [2]},
-        "c": {"x": 3, "y": [2]},
-    }
-    assert yaml_value("") is None
-    assert json_value('{"a": [1, null]}') == {"a": [1, None]}
-    with pytest.raises(ValueError, match="neither text nor number"):
-        plain({"a": object()})
-
-
-@pytest.mark.parametrize("name", ["lock", "checkpoints", "wandb", "run.json", "deep/er"])
+@pytest.mark.parametrize("name", ["checkpoints", "run.json"])
 def test_no_link_is_followed_out_of_a_run(name: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither a file's nor a folder's: going on is refused, in one line, and what it leads to is as it was."""
     out = runs.parent / "precious"
@@ -232,38 +218,6 @@ def test_no_link_is_followed_out_of_a_run(name: str, runs: Path, capsys: pytest.
     assert stop.value.code == 2
     assert f"runs/bad/{name} is a link that leads out of runs/bad" in capsys.readouterr().err
     assert (list(out.iterdir()) if out.is_dir() else out.read_bytes()) == before
-
-
-def test_the_lock_follows_nothing(tmp_path: Path) -> None:
-    """Whatever came in its place after the look: a link, a second name of another file, a pipe."""
-    (tmp_path / "precious").write_text("kept")
-    for make in (
-        lambda lock: lock.symlink_to(tmp_path / "precious"),
-        lambda lock: lock.hardlink_to(tmp_path / "precious"),
-        os.mkfifo,
-    ):
-        make(tmp_path / "lock")
-        with pytest.raises(Refused, match="is not the lock of a run"):
-            RunLock(tmp_path)
-        (tmp_path / "lock").unlink()
-    assert (tmp_path / "precious").read_text() == "kept"
-
-
-def test_links_above_a_run_and_within_it_are_followed(runs: Path) -> None:
-    """The folder of runs on another disk, a run's own folder there, and links from a run into itself."""
-    (runs.parent / "disk").mkdir()
-    shutil.move(runs / "bad", runs.parent / "disk" / "bad")
-    (runs / "bad").symlink_to(runs.parent / "disk" / "bad")
-    (runs / "bad" / "latest.csv").symlink_to("metrics.csv")
-    shutil.move(runs, runs.parent / "disk" / "runs")
-    Path("runs").symlink_to("disk/runs")
-    ended = runs / "bad" / "wandb" / "offline-run-20261128_011705-22505a87" / "logs"
-    ended.mkdir(parents=True)
-    (ended / "debug-core.log").symlink_to("/somewhere/else.log")  # which W&B makes itself
-    check_links(Path("runs/bad"))
-    directory = RunDirectory("runs", "bad")
-    directory.claim(directory.config, {"command": "fit", "ckpt_path": None})
-    directory.end("finished")
 
 
 STEERING = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
@@ -297,56 +251,3 @@ def test_printable() -> None:
     assert printable("naïve 漢字\t\n\x1b[0m\x00\u2066") == "naïve 漢字\t\n\\x1b[0m\\x00\\u2066"
     assert one_printable_line("a\r\n\tb\x1b") == "a b\\x1b"
     assert str(Refused("two\nlines\x1b")) == "two lines\\x1b"
-
-
-def test_keys_are_written_down_nowhere(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key given as an option is not in any file of the run; going on does without it, or with another."""
-    key = "k3y-0123456789"
-    (runs.parent / "keyed.py").write_text(
-        "from lightning.pytorch.loggers import CSVLogger\n\n\nclass Keyed(CSVLogger):\n"
-        "    def __init__(self, api_key: str | None = None, address: str = ''):\n"
-        "        super().__init__('csv')\n        self.key = api_key\n"
-    )
-    monkeypatch.syspath_prepend(str(runs.parent))
-    address = "https://me:pa55w0rd@example.org/x"
-    line = f"{SMALL} --run keyed --trainer.logger keyed.Keyed"
-    words = [*line.split(), f"--trainer.logger.api_key={key}", "--trainer.logger.address", address]
-    monkeypatch.setattr("sys.argv", ["stratoscope", *words])
-    main(words)
-    files = [file for file in Path("runs/keyed").rglob("*") if file.is_file()]
-    assert len(files) >= 5
-    for file in files:
-        assert not any(secret.encode() in file.read_bytes() for secret in (key, "pa55w0rd")), file
-    record = json.loads(Path("runs/keyed/run.json").read_text())
-    assert f"--trainer.logger.api_key={MASK}" in shlex.split(record["commands"][0])
-    config = yaml.safe_load(Path("runs/keyed/config.yaml").read_text())
-    assert config["trainer"]["logger"]["init_args"] == {"api_key": MASK, "address": MASK}
-    Path("runs/keyed/run.json").write_text(json.dumps({**record, "status": "interrupted"}))
-    monkeypatch.setattr("sys.argv", ["stratoscope", "resume", "runs/keyed", "--trust"])
-    main(["resume", "runs/keyed", "--trust"])
-    assert json.loads(Path("runs/keyed/run.json").read_text())["status"] == "finished"
-    main([word.replace(key, "another") for word in words])
-
-
-def test_masks() -> None:
-    """By name and by form of the value; other options, and those that are not given, stay."""
-    config = {"api_key": "x", "wandb_token": "y", "password": None, "url": "http://a:b@c", "n": [{"secret": "z"}]}
-    plain_ones = {"taps": ["network.token"], "token_mean": "x", "class_token": True, "key": "x", "monkey": "x"}
-    hidden = {"api_key": MASK, "wandb_token": MASK, "password": None, "url": MASK, "n": [{"secret": MASK}]}
-    assert masked(config | plain_ones) == hidden | plain_ones
-    assert without_masks(masked(config)) == {"password": None, "n": [{}]}
-    assert masked_words(["fit", "--a.api_key", "x", "--b={s: deeper}", "--c=1"], {"secret": "deeper"}) == [
-        "fit",
-        "--a.api_key",
-        MASK,
-        f"--b={{s: {MASK}}}",
-        "--c=1",
-    ]
-    network = {"n_token": 77, "mask_token": "[M]", "pad-token": "[P]", "token": 3, "cls_token": "x", "secret": 8}
-    assert masked(network) == network
-    keys = ["token", "a.token", "hf_token", "auth-token", "my_api_token", "accesstoken", "pwd", "x.password"]
-    assert masked(dict.fromkeys(keys, "x")) == dict.fromkeys(keys, MASK)
-    assert masked({"password": 1234, "db_pwd": 1}) == {"password": MASK, "db_pwd": MASK}
-    words = ["fit", "--model.n_token", "8", "--model.width=18", "--db.password", "1"]
-    assert masked_words(words, {"n_token": 8, "password": 1}) == [*words[:-1], MASK]
-    assert different({"a": MASK, "b": 1}, {"a": "x", "b": 2}) == ["b: 1 before, 2 now"]

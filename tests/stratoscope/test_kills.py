@@ -10,8 +10,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from stratoscope.datamodules import Batch
-from stratoscope.fit.command import build
-from stratoscope.results.frame import load_run
-from stratoscope.run.checkpoint import load_checkpoint
-from tests.forked_runs import finish, forked, said
+from stratoscope.fit.command import Command, build
+from tests.forked_runs import command, finish, forked, said
+from tests.interrupted_runs import assert_same_runs
 
 SEED = int(os.environ.get("STRATOSCOPE_TEST_KILL_SEED", "0"))
 KILLS = int(os.environ.get("STRATOSCOPE_TEST_KILLS", "200"))
@@ -196,10 +194,10 @@ def words(kind: Kind) -> list[str]:
 
 
 class Calls:
-    """Counts the Python functions that are called, and sends this process a signal at one of them.
+    """Counts the Python functions that are called in a run, and sends this process a signal at one of them.
 
     Args:
-        at: At which; 0 for none.
+        at: At which.
         number: The signal.
     """
 
@@ -212,66 +210,35 @@ class Calls:
         if self.count == self.at:
             os.kill(os.getpid(), self.number)
 
-
-def started(line: list[str], calls: Calls) -> Callable[[], None]:
-    """What starts a run, and leaves in a file how many functions were called from the start of its training on."""
-
-    def start() -> None:
-        command = build(line)
-        if not command.directory.finished:
-            sys.settrace(calls)
-            command.start()
+    def watch(self, built: Command) -> None:
+        """Run a command and leave in a file how many functions were called; a finished run is left alone."""
+        if not built.directory.finished:
+            sys.settrace(self)
+            built.start()
             sys.settrace(None)
-            Path("calls").write_text(str(calls.count))
+            Path("calls").write_text(str(self.count))
 
-    return start
-
-
-def differences(one: Any, other: Any, where: str = "") -> Iterator[str]:
-    """The places at which two nested values are not equal to the bit."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for name in {**one, **other}:
-            yield from differences(one.get(name), other.get(name), f"{where}/{name}")
-    elif isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
-        for number, pair in enumerate(zip(one, other, strict=True)):
-            yield from differences(*pair, f"{where}/{number}")
-    elif not (torch.equal(one, other) if isinstance(one, Tensor) and isinstance(other, Tensor) else one == other):
-        yield where
-
-
-def assert_same_runs(one: Path, other: Path) -> None:
-    """All that two runs have left is the same: files, tables, weights; but for their names and times."""
-    files = [sorted(str(file.relative_to(run)) for file in run.rglob("*")) for run in (one, other)]
-    files = [[name for name in names if "previous.ckpt" not in name] for names in files]  # more may have been saved
-    assert files[0] == files[1]
-    for name in files[0]:
-        if name.endswith(".csv"):
-            assert (one / name).read_text() == (other / name).read_text(), name
-        if name.endswith(".ckpt"):
-            saved = [load_checkpoint(str(run / name)) for run in (one, other)]
-            for part in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "epoch"):
-                assert not list(differences(saved[0].get(part), saved[1].get(part), f"{name}/{part}"))
-            loops = [checkpoint["loops"]["fit_loop"] for checkpoint in saved]
-            for part in ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"):
-                assert not list(differences(loops[0][part], loops[1][part], f"{name}/{part}"))
-    for run in (one, other):
-        assert load_run(run).status == "finished"
-        assert all(file.stat().st_nlink == 1 for file in run.rglob("*.ckpt"))
+    def watch_line(self, line: list[str]) -> None:
+        """The same for a command line."""
+        self.watch(build(line))
 
 
 def ended_and_gone_on(kind: Kind, kills: int, draws: random.Random) -> int:
     """End a run so many times and compare it with one that was let alone; return how often it was ended."""
-    line = words(kind)
-    assert finish(forked(started([*line, "--run", "whole"], Calls()))) == 0, said()
+    line = [*words(kind), "--run", "ended"]
+    built = build(line)  # once for both: nothing is written, and half of the time of such a run goes into it
+    assert finish(forked(partial(Calls().watch, built))) == 0, said()
+    Path("runs/ended").rename("runs/whole")
     every = int(Path("calls").read_text())
     places, ended = sorted(draws.sample(range(1, every), kills)), 0
     for before, place in zip([0, *places], places, strict=False):
         number = draws.choice(ENDS)
-        code = finish(forked(started([*line, "--run", "ended"], Calls(place - before, number))))
+        calls = Calls(place - before, number)
+        code = finish(forked(partial(calls.watch, built) if before == 0 else partial(calls.watch_line, line)))
         assert code in {0, -number, 128 + number, 1}, said()
         ended += code != 0
-    assert finish(forked(started([*line, "--run", "ended"], Calls()))) == 0, said()
-    assert_same_runs(Path("runs/whole"), Path("runs/ended"))
+    assert finish(forked(command(line))) == 0, said()
+    assert_same_runs("whole", "ended")
     return ended
 
 
@@ -280,12 +247,6 @@ def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("STRATOSCOPE_RUN", "PL_GLOBAL_SEED", "SLURM_JOB_ID"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _imported() -> None:
-    """All is imported and looked up before the runs are forked, which takes longer than such a run."""
-    build([*words(kinds(SEED, 1)[0]), "--run", "none"])
 
 
 @pytest.mark.parametrize("number", range(FEW))

@@ -8,8 +8,9 @@ import yaml
 from stratoscope.commands.table import main
 
 FIT = (
-    "fit --model MLP --model.width 8 --data Digits --data.batch_size 200 --trainer.accelerator cpu --threads 1 "
-    "--trainer.max_epochs 1 --run r --trainer.logger CSVLogger --trainer.logger.save_dir theirs"
+    "fit --model MLP --model.width 8 --model.inputs 192 --data Shapes --data.size 8 --data.train_size 64 "
+    "--data.test_size 20 --trainer.accelerator cpu --threads 1 --trainer.max_epochs 1 --run r "
+    "--trainer.logger CSVLogger --trainer.logger.save_dir theirs"
 )
 LAST = "--ckpt_path runs/r/checkpoints/last.ckpt"
 

@@ -12,9 +12,10 @@ from stratoscope.commands.table import main
 from tests.forked_runs import finish, forked, said
 
 FIT = (
-    "fit --model MLP --model.width 8 --data Digits --data.batch_size 200 --data.corruption RandomLabels "
+    "fit --model MLP --model.width 8 --model.inputs 192 --data Shapes --data.size 8 --data.train_size 64 "
+    "--data.test_size 20 --data.corruption RandomLabels "
     "--trainer.accelerator cpu --trainer.max_epochs 1 --trainer.callbacks LinearProbes "
-    "--trainer.callbacks.tolerance 0.01 --run r"
+    "--trainer.callbacks.taps *relu* --trainer.callbacks.tolerance 0.01 --run r"
 )
 ODD = "Läufe  und Прогоны/第 1 回, 'β=½' & $HOME"
 

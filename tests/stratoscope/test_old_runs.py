@@ -23,7 +23,7 @@ SAMPLES = {"correct": 2}  # all else is a share of 100 or 50 samples, or of a na
 
 
 @pytest.fixture
-def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def begun(no_pictures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The experiment's folder: one run has finished, one was interrupted within an epoch, one has not begun."""
     monkeypatch.chdir(tmp_path)
     for name in ("STRATOSCOPE_RUN", "PL_GLOBAL_SEED", "SLURM_JOB_ID"):

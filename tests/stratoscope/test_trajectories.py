@@ -19,17 +19,13 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 
 from stratoscope.callbacks import ExactResume, LinearProbes
 from stratoscope.commands.table import main
-from stratoscope.datamodules import Batch, Digits
+from stratoscope.datamodules import Digits
 from stratoscope.fit.command import build
-from stratoscope.run.checkpoint import load_checkpoint
-from tests.forked_runs import command, finish, forked, said
+from tests.forked_runs import said
+from tests.interrupted_runs import At, Own, assert_same_runs, differences, run, saved
 
 STEPS = 12  # of an epoch
 DATA = "--data Digits --data.corruption RandomLabels --trainer.accelerator cpu --trainer.max_epochs 3"
@@ -38,47 +34,7 @@ PROBES = "--trainer.callbacks+ LinearProbes --trainer.callbacks.taps *relu* --tr
 PROBES += " --trainer.callbacks.train_samples 300"
 
 
-class Own(LightningModule):
-    """Somebody's module: dropout, batch normalisation, and a schedule that asks how many steps there will be."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers = [nn.Flatten(), nn.Linear(2352, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 10)]
-        self.network = nn.Sequential(*layers)
-        self.accuracy, self.loss = MulticlassAccuracy(num_classes=10), MeanMetric()
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits."""
-        logits: Tensor = self.network(image)
-        return logits
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross-entropy."""
-        logits = self(batch.image)
-        loss = nn.functional.cross_entropy(logits, batch.given_label)
-        self.accuracy.update(logits, batch.given_label)
-        self.loss.update(loss)
-        return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Log the metrics of the epoch."""
-        self.log_dict({"train/accuracy": self.accuracy.compute(), "train/loss": self.loss.compute()})
-        self.accuracy.reset()
-        self.loss.reset()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the loss."""
-        self.log("test/loss", nn.functional.cross_entropy(self(batch.image), batch.given_label))
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """SGD whose learning rate changes after every step, up and down again over the whole run."""
-        optimizer = torch.optim.SGD(self.parameters(), lr=0.01, momentum=0.9)
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=total)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-OWN = f"fit --model {Own.__module__}.Own {DATA}"
+OWN = f"fit --model {Own.__module__}.Own --model.inputs 2352 {DATA}"
 
 
 @pytest.fixture(autouse=True)
@@ -109,24 +65,6 @@ class Rates(Callback):
             place, rate = line.split()
             assert found.setdefault(place, rate) == rate, line
         return found
-
-
-class At(Callback):
-    """Sends this process a signal at a moment of its training.
-
-    Args:
-        moment: The hook.
-        epoch: In which epoch.
-        batch: At which batch, for hooks of batches.
-        number: The signal.
-    """
-
-    def __init__(self, moment: str, epoch: int, batch: int = 0, number: int = signal.SIGKILL) -> None:
-        def hook(trainer: Trainer, module: LightningModule, *rest: Any) -> None:
-            if trainer.current_epoch == epoch and (not rest or rest[-1] == batch):
-                os.kill(os.getpid(), number)
-
-        setattr(self, moment, hook)
 
 
 class InAFit(Callback):
@@ -166,43 +104,6 @@ class InASave(Callback):
                 flush(file)
 
             os.fsync = interrupted  # type: ignore[assignment]
-
-
-def run(line: str, *callbacks: Callback) -> int:
-    """Run a command line in a process of its own, with further callbacks in front, and return its exit code.
-
-    Args:
-        line: The words.
-        *callbacks: For `fit`.
-    """
-    return finish(forked(command(line.split(), *callbacks)))
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two nested values are equal to the bit."""
-    if isinstance(one, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
-
-
-def end(name: str) -> dict[str, Any]:
-    """The last checkpoint of a run."""
-    return load_checkpoint(f"runs/{name}/checkpoints/last.ckpt")
-
-
-def assert_same_run(one: str, other: str, files: tuple[str, ...] = ("metrics.csv",)) -> None:
-    """Weights, optimiser, schedule and tables of two runs are equal to the bit, and both are finished."""
-    ends = [end(name) for name in (one, other)]
-    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
-        assert same(ends[0][part], ends[1][part]), part
-    for file in files:
-        assert Path(f"runs/{one}/{file}").read_text() == Path(f"runs/{other}/{file}").read_text()
-    for name in (one, other):
-        assert json.loads(Path(f"runs/{name}/run.json").read_text())["status"] == "finished"
 
 
 TERM, KILL = signal.SIGTERM, signal.SIGKILL
@@ -251,9 +152,9 @@ def test_runs_without_probes_go_on_anywhere(schedule: str, places: list[str]) ->
         name = place.replace(" ", "_")
         code = run(f"{line} --run {name}", Rates(name), At(moment, epoch, batch, number))
         assert code == (-number if number == KILL else 128 + number), said()
-        assert end(name)["global_step"] == step
+        assert saved(name)["global_step"] == step
         assert run(f"{line} --run {name}", Rates(name)) == 0, said()
-        assert_same_run("whole", name)
+        assert_same_runs("whole", name)
         assert Rates.curve(name) == expected
 
 
@@ -270,9 +171,9 @@ def test_a_signal_at_the_last_step_of_all_leaves_the_end_to_be_done(bound: str, 
     line = f"{MLP} {PROBES} --trainer.max_epochs 1 {bound}"
     assert run(f"{line} --run whole") == 0, said()
     assert run(f"{line} --run ended", At("on_train_batch_start", 0, last, TERM)) == 128 + TERM, said()
-    assert end("ended")["global_step"] == last + 1
+    assert saved("ended")["global_step"] == last + 1
     assert run(f"{line} --run ended") == 0, said()
-    assert_same_run("whole", "ended", ("metrics.csv", "probes.csv"))
+    assert_same_runs("whole", "ended")
 
 
 class Stop(Callback):
@@ -304,10 +205,10 @@ def test_exact_resume_works_in_any_trainer(epoch: int, batch: int | None) -> Non
     quiet: dict[str, Any] = dict.fromkeys(names, False)
     ends, rates = [], []
     for file, stops in (("whole", []), ("parts", [Stop(epoch, batch)])):
-        module, trainer = Own(), None
+        trainer = None
         for last in ([*stops], []) if stops else ([],):
             torch.manual_seed(0)
-            module, callbacks = Own(), [ExactResume(3), Rates(file), *last]
+            module, callbacks = Own(2352), [ExactResume(3), Rates(file), *last]
             saves = ModelCheckpoint("saved", "epoch", save_on_train_epoch_end=True, enable_version_counter=False)
             trainer = Trainer(
                 max_epochs=3,
@@ -325,7 +226,7 @@ def test_exact_resume_works_in_any_trainer(epoch: int, batch: int | None) -> Non
         ends.append([module.state_dict(), trainer.optimizers[0].state_dict(), found])
         rates.append(Rates.curve(file))
     assert ends[0][2].keys() == {"train/accuracy", "train/loss", "test/loss"}
-    assert same(*ends)
+    assert not list(differences(ends[0], ends[1]))
     assert rates[0] == rates[1]
 
 
@@ -337,11 +238,10 @@ def test_a_signal_waits_for_the_gradients_that_accumulate() -> None:
     for name, batch, taken, step in (("inside", 5, 8, 5), ("end", 3, 4, 4), ("short", 8, 0, 6)):
         stop = At("on_train_batch_start", 1, batch, TERM)
         assert run(f"{line} --run {name}", Rates(name), stop) == 128 + TERM, said()
-        saved = end(name)
-        assert saved["global_step"] == step
-        assert saved["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"taken": taken}]
+        assert saved(name)["global_step"] == step
+        assert saved(name)["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"taken": taken}]
         assert run(f"{line} --run {name}", Rates(name)) == 0, said()
-        assert_same_run("whole", name)
+        assert_same_runs("whole", name)
         assert Rates.curve(name) == Rates.curve("whole")
 
 
@@ -351,7 +251,7 @@ def test_a_run_killed_inside_an_accumulation_window_goes_on() -> None:
     assert run(f"{line} --run whole") == 0, said()
     assert run(f"{line} --run killed", At("on_train_batch_end", 1, 6)) == -KILL
     assert run(f"{line} --run killed") == 0, said()
-    assert_same_run("whole", "killed")
+    assert_same_runs("whole", "killed")
 
 
 @pytest.mark.slow
@@ -369,7 +269,7 @@ def test_a_fresh_interpreter_with_another_hash_seed_goes_on() -> None:
     words = [sys.executable, "-m", "stratoscope", "resume", "runs/stopped"]
     done = subprocess.run(words, env={**os.environ, **own}, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert_same_run("whole", "stopped", ("metrics.csv", "probes.csv", "measures.csv", "online_probes.csv"))
+    assert_same_runs("whole", "stopped")
 
 
 @pytest.mark.slow
@@ -391,11 +291,11 @@ def test_what_watches_a_run_does_not_change_it(monkeypatch: pytest.MonkeyPatch) 
     import wandb
 
     wandb.finish()
-    first = end("nothing")
+    first = saved("nothing")
     for name in watchers:
         assert first["global_step"] == 6 * STEPS
         for part in ("state_dict", "optimizer_states", "lr_schedulers"):
-            assert same(end(name)[part], first[part]), (name, part)
+            assert not list(differences(saved(name)[part], first[part])), (name, part)
     assert [row["epoch"] for row in rows("rare-probes/probes.csv") if row["split"] == "test"] == ["0", "0", "5", "5"]
     assert list(Path("runs/wandb/wandb").glob("offline-run-*/*.wandb"))
 
@@ -441,16 +341,17 @@ def test_signals_during_probes_saves_and_validation(places: list[str]) -> None:
         name = place.replace(" ", "_").replace(",", "")
         assert run(f"{line} --run {name}", *callbacks()) == code, said()
         file = Path(f"runs/{name}/checkpoints/last.ckpt")
-        assert (end(name)["global_step"] if file.is_file() else None) == step
+        assert (saved(name)["global_step"] if file.is_file() else None) == step
         assert not list(Path(f"runs/{name}").rglob("*.part"))
         if code:
             assert run(f"{line} --run {name}") == 0, said()
-        assert_same_run("whole", name, ("metrics.csv", "probes.csv"))
+        assert_same_runs("whole", name)
 
 
 def test_the_config_of_a_run_gives_the_same_run(capsys: pytest.CaptureFixture[str]) -> None:
     """config.yaml given to `fit --config` elsewhere: the same printed config, the same losses to the last digit."""
     line = f"{MLP} {PROBES} --data.augmentation RandomCrop --data.augmentation.padding 2 --seed_everything 5"
+    line += " --trainer.max_epochs 1"
     main(f"{line} --run first".split())
     config = Path("runs/first/config.yaml").resolve()
     first = rows("first/metrics.csv")
@@ -506,7 +407,8 @@ assert not {"stratoscope", "lightning"} & sys.modules.keys()
 
 def test_a_checkpoint_is_read_without_this_package() -> None:
     """In an interpreter that has neither it nor Lightning the weights load into plain torch: the same logits."""
-    line = f"{MLP} --model.depth 2 {PROBES} --trainer.callbacks.measures [rank,similarity] --trainer.callbacks+"
+    line = f"{MLP} --trainer.max_epochs 1 --model.depth 2 {PROBES} --trainer.callbacks.measures [rank,similarity]"
+    line += " --trainer.callbacks+"
     built = build([*line.split(), "OnlineProbes", "--trainer.callbacks.taps", "*relu*", "--run", "one"])
     built.start()
     image = built.datamodule.sets["test"].__getitems__(range(50)).image
@@ -550,7 +452,7 @@ def test_parts_of_the_data_are_trained_on_and_probed(part: str) -> None:
     metrics = rows("part/metrics.csv")
     assert [int(row["step"]) for row in metrics] == steps
     assert all(float(row["train/loss"]) > 0 for row in metrics[1:])
-    assert end("part")["global_step"] == steps[-1]
+    assert saved("part")["global_step"] == steps[-1]
 
 
 class Seen(Callback):

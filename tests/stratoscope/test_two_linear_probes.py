@@ -13,7 +13,7 @@ from stratoscope.run.checkpoint import load_checkpoint
 
 FIT = (
     "fit --model MLP --model.width 4 --data Digits --data.corruption RandomSubset --data.corruption.n 60 "
-    "--trainer.accelerator cpu --trainer.enable_progress_bar false --trainer.max_epochs 2 --threads 1 "
+    "--trainer.accelerator cpu --trainer.enable_progress_bar false --trainer.max_epochs 1 --threads 1 "
     "--trainer.callbacks LinearProbes --trainer.callbacks.taps *relu1 --trainer.callbacks.measures [rank]"
 )
 DEEP = (
@@ -23,7 +23,7 @@ DEEP = (
 
 
 @pytest.fixture(autouse=True)
-def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_empty_folder(no_pictures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("STRATOSCOPE_RUN", "WANDB_API_KEY", "WANDB_MODE", "PL_GLOBAL_SEED"):
         monkeypatch.delenv(name, raising=False)

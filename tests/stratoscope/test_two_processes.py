@@ -3,9 +3,11 @@
 The processes are connected by gloo, as a launcher would start them.
 """
 
+import contextlib
 import csv
 import json
 import math
+import shutil
 import signal
 from collections import defaultdict
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from stratoscope.commands.table import main
 from stratoscope.run.checkpoint import load_checkpoint
 from tests.forked_runs import command, finish, finish_pair, forked, said
-from tests.stratoscope.run.test_interruption import At
+from tests.interrupted_runs import At
 
 # neither set divides by two, nor does the last of seven batches
 TRAIN, TEST, BATCH, STEPS = 101, 41, 16, 7
@@ -83,15 +85,45 @@ def rows(file: str) -> list[dict[str, str]]:
         return list(csv.DictReader(text))
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which one process has trained for three epochs."""
+    folder = tmp_path_factory.mktemp("alone")
+    with contextlib.chdir(folder):
+        assert finish(forked(run(f"{FIT} --trainer.max_epochs 3 {ALONE}", "whole"))) == 0, said()
+    return folder
+
+
+STOP = At("on_train_batch_start", 1, 2, signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which two processes were asked to end in the second of three epochs."""
+    folder = tmp_path_factory.mktemp("pair")
+    with contextlib.chdir(folder):
+        ended = finish_pair(run(f"{FIT} --trainer.max_epochs 3 {PAIR}", "begun", STOP), "begun")
+        assert ended == [128 + signal.SIGTERM, 0], said()
+    return folder
+
+
+@pytest.fixture
+def _beside_whole(alone: Path) -> None:
+    """That run is in the working directory, too."""
+    Path("runs").mkdir()
+    for name in ("runs/whole", "steps-whole.jsonl"):
+        Path(name).symlink_to(alone / name)
+
+
 def test_two_processes_train_like_one() -> None:
     """In float64: losses of every step to 1e-6 and better, probe tables to 1e-9; as long as the batches divide by 2."""
     line = (
-        f"{FIT} {PROBES} --trainer.precision 64-true --trainer.limit_train_batches {STEPS - 1} --trainer.max_epochs 3"
+        f"{FIT} {PROBES} --trainer.precision 64-true --trainer.limit_train_batches {STEPS - 1} --trainer.max_epochs 2"
     )
     assert finish(forked(run(line, "one"))) == 0, said()
     assert finish_pair(run(f"{line} {PAIR}", "two"), "two") == [0, 0], said()
     one, two = steps("one"), steps("two")
-    assert list(one) == list(two) == [(epoch, batch) for epoch in range(3) for batch in range(STEPS - 1)]
+    assert list(one) == list(two) == [(epoch, batch) for epoch in range(2) for batch in range(STEPS - 1)]
     for place in one:
         assert one[place][0] == two[place][0]
         assert one[place][1] == pytest.approx(two[place][1], rel=1e-9)
@@ -100,7 +132,7 @@ def test_two_processes_train_like_one() -> None:
             [float(value or "nan") for value in together.values()], rel=1e-6, nan_ok=True
         )
     tables = rows("runs/one/probes.csv"), rows("runs/two/probes.csv")
-    assert {int(row["epoch"]) for row in tables[0]} == {0, 1, 2, 3}
+    assert {int(row["epoch"]) for row in tables[0]} == {0, 1, 2}
     for alone, together in zip(*tables, strict=True):
         for name in ("epoch", "layer", "labels", "split", "correct", "count", "accuracy", "converged"):
             assert alone[name] == together[name]
@@ -149,10 +181,10 @@ def test_every_sample_counts_once() -> None:
     }
 
 
+@pytest.mark.usefixtures("_beside_whole")
 def test_who_only_looks_needs_no_shares_of_batches() -> None:
     """`validate` of two processes and a batch size that does not divide by two: the numbers of one process."""
-    assert finish(forked(run(f"{FIT} {PROBES} --trainer.max_epochs 1", "r"))) == 0, said()
-    stored = "--ckpt_path runs/r/checkpoints/last.ckpt --data.batch_size 15"
+    stored = "--ckpt_path runs/whole/checkpoints/last.ckpt --data.batch_size 15"
     line = f"{FIT.replace('fit', 'validate', 1)} {PROBES} {stored}"
     assert finish(forked(command(f"{line} --run one".split()))) == 0, said()
     assert finish_pair(command(f"{line} {PAIR} --run two".split()), "two") == [0, 0], said()
@@ -163,38 +195,35 @@ def test_who_only_looks_needs_no_shares_of_batches() -> None:
     assert {row["count"] for row in rows("runs/two/probes.csv") if row["split"] == "train"} == {str(TRAIN)}
 
 
-def test_a_run_does_not_change_its_number_of_processes(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_does_not_change_its_number_of_processes(pair: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Its metrics would be of other samples in the middle: exit code 2, with both numbers, and nothing is touched."""
-    line = f"{FIT} --trainer.max_epochs 2"
-    ended = finish_pair(run(f"{line} {PAIR}", "r", At("on_train_batch_start", 1, 2, signal.SIGTERM)), "r")
-    assert ended == [128 + signal.SIGTERM, 0], said()
+    shutil.copytree(pair / "runs", "runs")
     before = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
     with pytest.raises(SystemExit) as refused:
-        main(f"{line} {ALONE} --run r".split())
+        main(f"{FIT} --trainer.max_epochs 3 {ALONE} --run begun".split())
     assert refused.value.code == 2
     message = capfd.readouterr().err.splitlines()[-1]
-    assert message.startswith("stratoscope: run r has another config: ")
+    assert message.startswith("stratoscope: run begun has another config: ")
     assert 'trainer.devices: "2" before, "1" now' in message
     assert message.endswith("give this one another --run")
     assert before == {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
 
 
+@pytest.mark.usefixtures("_beside_whole")
 @pytest.mark.parametrize(("first", "second"), [(2, 1), (1, 2)])
-def test_another_number_of_processes_goes_on_with_the_next_samples(first: int, second: int) -> None:
+def test_another_number_of_processes_goes_on_with_the_next_samples(first: int, second: int, pair: Path) -> None:
     """From the middle of an epoch, in a run of its own: the samples of every global step are those of one run."""
     line = f"{FIT} --trainer.max_epochs 3"
-    stop = At("on_train_batch_start", 1, 2, signal.SIGTERM)
-
-    def on(processes: int, line: str, name: str, *callbacks: Callback) -> list[int]:
-        if processes == 1:
-            return [finish(forked(run(f"{line} {ALONE}", name, *callbacks)))]
-        return finish_pair(run(f"{line} {PAIR}", name, *callbacks), name)
-
-    assert on(1, line, "whole") == [0], said()
-    assert on(first, line, "begun", stop)[0] == 128 + signal.SIGTERM, said()
+    if first == 2:
+        shutil.copytree(pair, ".", dirs_exist_ok=True)
+    else:
+        assert finish(forked(run(f"{line} {ALONE}", "begun", STOP))) == 128 + signal.SIGTERM, said()
     assert load_checkpoint("runs/begun/checkpoints/last.ckpt")["global_step"] == STEPS + 3
     line += " --ckpt_path runs/begun/checkpoints/last.ckpt"
-    assert not any(on(second, line, "on")), said()
+    if second == 2:
+        assert finish_pair(run(f"{line} {PAIR}", "on"), "on") == [0, 0], said()
+    else:
+        assert finish(forked(run(f"{line} {ALONE}", "on"))) == 0, said()
     whole, begun, on_with = steps("whole"), steps("begun"), steps("on")
     assert [*begun, *on_with] == list(whole)
     assert list(begun)[-1] == (1, 2)

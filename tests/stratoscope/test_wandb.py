@@ -2,24 +2,21 @@
 
 import csv
 import json
-import re
+import shutil
 import struct
-import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from jsonargparse import dict_to_namespace
 
 from stratoscope.commands.table import main
-from stratoscope.commands.workspace import CURVES, PROBES, save_workspace, workspace
-from stratoscope.errors import Refused
 from stratoscope.fit.command import build
-from stratoscope.fit.wandb_setup import PATIENCE, prepare_wandb
+from stratoscope.fit.wandb_setup import PATIENCE
 from stratoscope.results.flat_config import short_config
-from stratoscope.run.directory import RunDirectory
 from tests.wandb_server import wandb_server
 
 ROOT = Path(__file__).parents[2]
@@ -32,20 +29,37 @@ WHOLE, END = 1, 4  # kinds of parts of records
 BLOCK = 32768
 
 
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """In a folder, without what W&B would find in the environment or at home."""
     import wandb
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("WANDB_SILENT", "true")
     wandb_sets = ["WANDB_MODE", "WANDB_PROJECT", "WANDB_API_KEY", "WANDB_FINISH_TIMEOUT", "WANDB_FINISH_TIMEOUT_RAISES"]
     wandb_sets += ["WANDB_INIT_TIMEOUT", "WANDB_RUN_ID"]
-    for name in ("STRATOSCOPE_RUN", "PL_GLOBAL_SEED", *wandb_sets):
-        monkeypatch.delenv(name, raising=False)
-    wandb.teardown()  # it reads the environment once
-    yield
-    wandb.teardown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("HOME", str(folder / "home"))
+        patch.setenv("WANDB_SILENT", "true")
+        for name in ("STRATOSCOPE_RUN", "PL_GLOBAL_SEED", *wandb_sets):
+            patch.delenv(name, raising=False)
+        wandb.teardown()  # it reads the environment once
+        yield
+        wandb.teardown()
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path) -> Iterator[None]:
+    with alone(tmp_path):
+        yield
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with a probed run on a machine without a key, and what it has said."""
+    folder, said = tmp_path_factory.mktemp("offline"), StringIO()
+    with alone(folder), redirect_stdout(said):
+        main(PROBED.split())
+    return folder, said.getvalue()
 
 
 def records(run: str = "one", runs: str = "runs", folder: str = "*run") -> list[Any]:
@@ -101,9 +115,31 @@ def same(cell: str, value: Any) -> bool:
     return float(cell) == float(value)
 
 
-def test_the_offline_record_is_that_of_the_run_directory() -> None:
-    """Every number of metrics.csv and probes.csv, over the epoch; the table; the summary; tags, config and end."""
+def test_wandb_mirrors_the_record_offline(offline: tuple[Path, str]) -> None:
+    """Without a key W&B writes offline into the run directory and says in one line how to sync."""
+    folder, said = offline
+    assert "wandb sync runs/one/wandb/offline-run-*" in said
+    (written,) = (folder / "runs" / "one" / "wandb").glob("offline-run-*")
+    assert list(written.glob("*.wandb"))
+    assert list(written.rglob("separability*.png"))
+
+
+def test_wandb_sees_one_run_however_often_it_is_interrupted(offline: tuple[Path, str]) -> None:
+    """The offline folders of all parts carry the same id, so that `wandb sync` puts them together."""
+    shutil.copytree(offline[0] / "runs", "runs")
+    record = json.loads(Path("runs/one/run.json").read_text())
+    Path("runs/one/run.json").write_text(json.dumps({**record, "status": "running"}))  # as if it had been killed
     main(PROBED.split())
+    folders = [folder.name for folder in Path("runs/one/wandb").glob("offline-run-*")]
+    assert len(folders) == 2
+    assert len({name.rpartition("-")[2] for name in folders}) == 1
+
+
+def test_the_offline_record_is_that_of_the_run_directory(
+    offline: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every number of metrics.csv and probes.csv, over the epoch; the table; the summary; tags, config and end."""
+    monkeypatch.chdir(offline[0])
     found = records()
     metrics, probes = table("runs/one/metrics.csv"), table("runs/one/probes.csv")
 
@@ -183,15 +219,6 @@ def test_what_the_user_gave_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
     assert wandb.setup().settings.finish_timeout == 99
-
-
-def test_tags_are_as_long_as_they_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    """W&B refuses those of more than 64 characters."""
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    given = {"save_dir": ".", "id": None, "name": None, "project": None, "offline": False, "log_model": False}
-    logger = dict_to_namespace({"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": given})
-    assert prepare_wandb([logger], RunDirectory("runs", "one"), ["MLP", "X" * 70]) == []
-    assert logger.init_args.tags == ["MLP", "X" * 64]
 
 
 @pytest.mark.slow
@@ -279,47 +306,3 @@ def test_the_sweep_is_a_command_line() -> None:
         config = short_config(build([*words[2:], "--trainer.accelerator", "cpu"]).record)
         assert {name: config[name] for name in chosen} == chosen
     assert not Path("runs").exists()
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library's own
-def test_a_workspace_shows_what_is_recorded() -> None:
-    """Learning curves and probes by layer over the epoch, of an experiment's runs; its patterns find our metrics."""
-    pytest.importorskip("wandb_workspaces", reason="needs the extra wandb")
-    view = workspace("me", "p", "zhang2017/table1", "small")
-    assert [section.name for section in view.sections] == ["Learning curves", *PROBES, "Separability"]
-    panels = [panel for section in view.sections for panel in section.panels if hasattr(panel, "metric_regex")]
-    assert {panel.x for panel in panels} == {"epoch"}
-    assert [panel.metric_regex for panel in panels] == [*CURVES.values(), *PROBES.values()]
-    assert "zhang2017/table1/small" in view._to_model().model_dump_json(by_alias=True)
-
-
-def test_the_patterns_of_a_workspace_find_our_metrics() -> None:
-    """Each finds some, and all that are found are what its heading says; no look-ahead, which not every server has."""
-    main(f"{PROBED} --trainer.logger.offline true".split())
-    names = list(table("runs/one/metrics.csv")[0])
-    found = {
-        title: [name for name in names if re.search(pattern, name)] for title, pattern in {**CURVES, **PROBES}.items()
-    }
-    assert [*found.values()] == [
-        ["test/accuracy", "train/accuracy"],
-        ["test/loss", "train/loss"],
-        ["train/accuracy_corrupted", "train/accuracy_untouched"],
-        ["probe/true_label/test/network.relu1"],
-        ["probe/given_label/train/network.relu1"],
-    ]
-    assert not [pattern for pattern in [*CURVES.values(), *PROBES.values()] if "(?" in pattern]
-
-
-def test_a_workspace_needs_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And an experiment that exists, and the extra."""
-    for words, part in (
-        (["p"], "takes ENTITY/PROJECT, got p"),
-        ([], "missing: ENTITY/PROJECT"),
-        (["me/p", "zhang2017/nosuch"], "nosuch"),
-        (["me/p", "zhang2017/table1", "--scale", "tiny"], "--scale tiny"),
-    ):
-        with pytest.raises(Refused, match=part):
-            save_workspace(["workspace", *words])
-    monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
-    with pytest.raises(Refused, match=re.escape("pip install 'stratoscope[wandb]'")):
-        workspace("me", "p")

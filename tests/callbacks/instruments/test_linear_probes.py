@@ -27,6 +27,7 @@ from stratoscope.commands.table import main
 from stratoscope.datamodules import Digits, RandomLabels, RandomSubset
 from stratoscope.models import MLP
 from stratoscope.probes import LabelledFeatures, Separability, average_pool, separability
+from tests.pictures import draw_nothing
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -179,7 +180,8 @@ def test_rows_are_what_a_fit_by_hand_gives(tmp_path: Path) -> None:
 
 def test_both_label_kinds_are_probed_when_they_differ(tmp_path: Path) -> None:
     """With corrupted labels true and given labels are probed; without, only the true ones."""
-    for corruption, kinds in ((RandomLabels(), ["true_label", "given_label"]), (None, ["true_label"])):
+    few = RandomSubset(300)
+    for corruption, kinds in (([few, RandomLabels()], ["true_label", "given_label"]), (few, ["true_label"])):
         probes = LinearProbes("network.relu1", epochs=[0])
         run = trainer(tmp_path, probes, epochs=1)
         run.fit(MLP(width=8), datamodule=Digits(corruption=corruption))
@@ -202,29 +204,43 @@ def test_a_layer_that_fails_spoils_nothing_else(tmp_path: Path) -> None:
     assert all(row["accuracy"] == "" for row in rows(tmp_path) if row["layer"] == "dead")
 
 
-def begun_and_whole(tmp_path: Path) -> tuple[Path, Path, Callable[..., object]]:
-    """A run of one epoch with its checkpoint, the same run of three, and how to go on with the first."""
+def fitted(folder: Path, epochs: int, seed: int, checkpoint: Path | None = None, **options: Any) -> Trainer:
+    """A run on 100 digits, or what is left of it."""
+    probes = LinearProbes(["*relu1", "*logits"], ridge=0.01, tolerance=0.1, measures=["similarity", "collapse"])
+    seed_everything(seed, verbose=False)
+    run = trainer(folder, probes, epochs=epochs, **options)
+    data = Digits(corruption=[RandomSubset(100, seed=0), RandomLabels(seed=0)], seed=1)
+    run.fit(MLP(width=8), datamodule=data, ckpt_path=checkpoint)
+    return run
 
-    def data(seed: int) -> Digits:
-        return Digits(corruption=[RandomSubset(100, seed=0), RandomLabels(seed=0)], seed=seed)
 
-    def fitted(folder: Path, epochs: int, seed: int, checkpoint: Path | None = None, **options: Any) -> Trainer:
-        probes = LinearProbes(["*relu1", "*logits"], ridge=0.01, tolerance=0.1, measures=["similarity", "collapse"])
-        seed_everything(seed, verbose=False)
-        run = trainer(folder, probes, epochs=epochs, **options)
-        run.fit(MLP(width=8), datamodule=data(1), ckpt_path=checkpoint)
-        return run
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch with its checkpoint, called part, and the same run of three, called whole."""
+    folder = tmp_path_factory.mktemp("once")
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch.setattr)
+        fitted(folder / "whole", 3, 1)
+        fitted(folder / "part", 1, 1).save_checkpoint(folder / "part" / "one.ckpt")
+    shutil.copytree(folder / "part", folder / "as it was")
+    return folder
 
-    whole, part = tmp_path / "whole", tmp_path / "part"
-    fitted(whole, 3, 1)
-    fitted(part, 1, 1).save_checkpoint(part / "one.ckpt")
-    return whole, part, lambda **options: fitted(part, 3, 99, part / "one.ckpt", **options)
+
+@pytest.fixture
+def begun(once: Path) -> tuple[Path, Path, Callable[..., object]]:
+    """The whole run, the part as it was, and how to go on with it."""
+    part = once / "part"
+    shutil.rmtree(part)
+    shutil.copytree(once / "as it was", part)
+    return once / "whole", part, lambda **options: fitted(part, 3, 99, part / "one.ckpt", **options)
 
 
 @pytest.mark.parametrize("happened", ["nothing", "probes after the checkpoint", "another folder"])
-def test_a_resumed_run_has_the_table_of_an_uninterrupted_one(tmp_path: Path, happened: str) -> None:
+def test_a_resumed_run_has_the_table_of_an_uninterrupted_one(
+    begun: tuple[Path, Path, Callable[..., object]], happened: str
+) -> None:
     """After resuming both tables are the same to the byte, whatever was written after the checkpoint."""
-    whole, part, go_on = begun_and_whole(tmp_path)
+    whole, part, go_on = begun
     tables = [part / "probes.csv", part / "measures.csv"]
     if happened == "probes after the checkpoint":
         for table in tables:
@@ -263,9 +279,11 @@ def test_a_run_that_was_moved_has_its_table(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("lost", ["gone", "damaged"])
-def test_a_lost_table_is_said_and_what_is_there_of_it_kept(tmp_path: Path, lost: str) -> None:
+def test_a_lost_table_is_said_and_what_is_there_of_it_kept(
+    begun: tuple[Path, Path, Callable[..., object]], lost: str
+) -> None:
     """The checkpoint has the last epoch alone; nothing that cannot be read is overwritten."""
-    whole, part, go_on = begun_and_whole(tmp_path)
+    whole, part, go_on = begun
     file = part / "probes.csv"
     if lost == "gone":
         file.unlink()

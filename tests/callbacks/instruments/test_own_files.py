@@ -13,7 +13,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from stratoscope.callbacks import LinearProbes, OnlineProbes
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|Checkpoint directory|Experiment logs directory)")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*(num_workers|Checkpoint directory|Experiment logs directory)"),
+    pytest.mark.usefixtures("no_pictures"),
+]
 PROBES = {"probes": LinearProbes, "online_probes": OnlineProbes}
 
 

@@ -1,4 +1,4 @@
-"""Tests of callbacks/pictures/measures_figure.py and callbacks/pictures/heat_map.py."""
+"""Tests of callbacks/pictures/measures_figure.py."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stratoscope.callbacks.instruments.measures import plain
 from stratoscope.callbacks.pictures.heat_map import HeatMap
 from stratoscope.callbacks.pictures.measures_figure import draw_measures
 from stratoscope.callbacks.pictures.probe_table import ProbeTable
@@ -98,7 +97,10 @@ def test_every_measure_has_a_panel_with_its_values(tmp_path: Path, panels: dict[
     assert between.cells[3, 1] == between.cells[1, 3] == (0.1 * 2, "0.20")
 
 
-@pytest.mark.parametrize(("layers", "epochs"), [(3, 1), (10, 30), (50, 100)])
+@pytest.mark.parametrize(
+    ("layers", "epochs"),
+    [(3, 1), (26, 3), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((10, 30), (50, 100)))],
+)
 def test_pictures_of_any_size_stay_small(layers: int, epochs: int, tmp_path: Path) -> None:
     """Below 300 kB, and no larger than a page or so."""
     file = tmp_path / "measures.png"
@@ -107,12 +109,3 @@ def test_pictures_of_any_size_stay_small(layers: int, epochs: int, tmp_path: Pat
     with Image.open(file) as picture:
         assert picture.format == "PNG"
         assert max(picture.size) < 4000
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(1234.4, "1234"), (12.3, "12"), (1.26, "1.3"), (0.126, "0.13"), (0.0012, "0.001"), (-0.5, "-0.50")],
-)
-def test_numbers_are_short(number: float, text: str) -> None:
-    """Two digits or so."""
-    assert plain(number) == (number, text)

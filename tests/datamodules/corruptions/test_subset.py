@@ -7,8 +7,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from stratoscope.datamodules import Corruption, GaussianPixels, RandomPixels
 from stratoscope.datamodules.batch import Batch, Sets, labelled
-from stratoscope.datamodules.corruption import Corruption, GaussianPixels, RandomPixels
 from stratoscope.datamodules.corruptions.label_noise import PartialLabels, RandomLabels
 from stratoscope.datamodules.corruptions.subset import RandomSubset
 

@@ -1,4 +1,4 @@
-"""Tests of probes/linear/logistic.py."""
+"""Tests of probes/linear/logistic.py; its parts are tested in test_problem.py and test_lbfgs.py."""
 
 import warnings
 
@@ -10,42 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from stratoscope.probes.linear import lbfgs
 from stratoscope.probes.linear.logistic import LogisticFit, fit_logistic
-from stratoscope.probes.linear.problem import Problem
+from tests.probes.linear.problems import PROBLEMS, problem, standardised
 
-PROBLEMS = ["correlated", "separable", "wide", "unbalanced", "binary", "many rows"]
 DTYPES = [torch.float32, torch.float64]
-
-
-def _standardised(features: Tensor) -> Tensor:
-    return (features - features.mean(0)) / features.std(0, correction=0)
-
-
-def _problem(name: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Standardised features (n, d) and labels (1, n)."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    if name == "correlated":  # as a ReLU layer gives: sparse, non-negative, of low rank before the ReLU
-        features, labels = (draw(200, 8) @ draw(8, 30) + 0.3 * draw(200, 30)).relu(), draw(200, 5).argmax(1)
-    elif name == "separable":
-        labels = draw(120, 4).argmax(1)
-        features = draw(120, 10) + 8 * torch.eye(4, 10)[labels]
-    elif name == "wide":
-        features, labels = draw(30, 80).relu(), torch.arange(30) % 3
-    elif name == "unbalanced":
-        labels = torch.tensor([0] * 280 + [1] * 15 + [2] * 5)
-        features = draw(300, 6) + labels[:, None]
-    elif name == "binary":
-        labels = draw(100, 2).argmax(1)
-        features = draw(100, 5) + labels[:, None] * torch.linspace(0, 2, 5)
-    else:  # "many rows": more than are turned into float64 at a time
-        labels = draw(4500, 3).argmax(1)
-        features = draw(4500, 4) + torch.eye(3, 4)[labels]
-    return _standardised(features).to(dtype), labels[None]
 
 
 def _objective(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor, ridge: float) -> float:
@@ -89,7 +57,7 @@ def _assert_sound(fit: LogisticFit, features: Tensor, labels: Tensor, ridge: flo
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_optimum_is_scikit_learns(name: str, ridge: float, dtype: torch.dtype) -> None:
     """The objective, by a formula of the test's own, is scikit-learn's to 1e-6 nats, and within the certified gap."""
-    features, labels = _problem(name, dtype)
+    features, labels = problem(name, dtype)
     [fit] = fit_logistic(features, labels, int(labels.max()) + 1, ridge)
     ours, theirs = _objective(fit.weight, fit.bias, features, labels[0], ridge), _reference(features, labels[0], ridge)
     assert abs(ours - theirs) <= 1e-6
@@ -103,7 +71,7 @@ def test_optimum_is_scikit_learns(name: str, ridge: float, dtype: torch.dtype) -
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_gap_bounds_the_distance_to_the_optimum_of_unfinished_fits(name: str, max_iterations: int) -> None:
     """Stopped early, from zeros or from random weights, a fit says so and bounds what is missing to the optimum."""
-    features, labels = _problem(name, torch.float32)
+    features, labels = problem(name, torch.float32)
     classes = int(labels.max()) + 1
     noise = torch.randn(1, features.shape[1] + 1, classes, generator=torch.Generator().manual_seed(1))
     for start in (None, noise):
@@ -116,39 +84,12 @@ def test_gap_bounds_the_distance_to_the_optimum_of_unfinished_fits(name: str, ma
     assert not fit.converged
 
 
-@pytest.mark.parametrize("ridge", [1e-1, 1e-3, 1e-5])
-@pytest.mark.parametrize("name", ["correlated", "separable"])
-def test_the_gap_of_unfinished_fits_is_the_best_between_the_labels_and_the_probabilities(
-    name: str, ridge: float
-) -> None:
-    """Never below the distance to an optimum known to 1e-10, never above the bound of the probabilities themselves."""
-    features, labels = _problem(name)
-    (best,) = fit_logistic(features, labels, 5, ridge, tolerance=1e-10)
-    ridges = torch.tensor([ridge], dtype=torch.float64)
-    for steps in (0, 1, 3, 10):
-        (fit,) = fit_logistic(features, labels, 5, ridge, tolerance=1e-12, max_iterations=steps)
-        problem = Problem(features, labels, 5, ridges)
-        plain = float(problem.certify(torch.cat([fit.weight, fit.bias[None]])[None]).gap)
-        distance = fit.objective - best.objective
-        assert distance - 1e-10 <= fit.gap <= plain * (1 + 1e-9) + 1e-13
-        if name == "separable" and ridge == 1e-5 and steps < 10:  # where the other is thousands of times the distance
-            assert plain > 100 * distance
-            assert fit.gap < 3 * distance
-        # by the definition of the dual, at points between: none of them is above the bound that was given by much
-        _, objective, q = problem._feasible(torch.cat([fit.weight, fit.bias[None]])[None])
-        own = torch.nn.functional.one_hot(labels, 5).mT.double()
-        for t in (1.0, 0.3, 0.1, 0.01):
-            between = own + t * (q - own)
-            total = problem.moments(between - own).square().sum() / (2 * ridge)
-            assert fit.gap <= float(objective + total - torch.special.entr(between).sum(1).mean()) + 1e-12
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("max_iterations", [2, 1000])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_reported_objective_is_that_of_the_weights(name: str, max_iterations: int, dtype: torch.dtype) -> None:
     """`objective` equals the formula at the returned weights, finished or not, for every label set."""
-    features, labels = _problem(name, dtype)
+    features, labels = problem(name, dtype)
     labels = torch.cat([labels, labels.flip(1)])
     for fit, own in zip(
         fit_logistic(features, labels, int(labels.max()) + 1, 1e-3, max_iterations=max_iterations), labels, strict=True
@@ -160,7 +101,7 @@ def test_reported_objective_is_that_of_the_weights(name: str, max_iterations: in
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_gradient_norm_is_autograds(name: str, max_iterations: int) -> None:
     """`gradient_norm` is the norm of autograd's gradient of P over weights and bias."""
-    features, labels = _problem(name)
+    features, labels = problem(name)
     [fit] = fit_logistic(features, labels, int(labels.max()) + 1, 1e-3, max_iterations=max_iterations)
     weight, bias = fit.weight.clone().requires_grad_(), fit.bias.clone().requires_grad_()
     loss = torch.nn.functional.cross_entropy(features @ weight + bias, labels[0])
@@ -172,7 +113,7 @@ def test_gradient_norm_is_autograds(name: str, max_iterations: int) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_label_sets_fitted_together_equal_each_fitted_alone(dtype: torch.dtype) -> None:
     """Three label sets of unlike difficulty in one call give the solutions of three calls, in their order."""
-    features, _ = _problem("correlated", dtype)
+    features, _ = problem("correlated", dtype)
     generator = torch.Generator().manual_seed(3)
     random = torch.randint(4, (200,), generator=generator)
     labels = torch.stack([features[:, :4].argmax(1), random, torch.zeros(200, dtype=torch.long)])
@@ -191,7 +132,7 @@ def test_label_sets_fitted_together_equal_each_fitted_alone(dtype: torch.dtype) 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_warm_start_from_the_solution_is_done_at_once(name: str, dtype: torch.dtype) -> None:
     """Started from its own solution a fit takes at most 2 iterations, and its objective does not change."""
-    features, labels = _problem(name, dtype)
+    features, labels = problem(name, dtype)
     cold = fit_logistic(features, labels, int(labels.max()) + 1, 1e-3)
     warm = fit_logistic(features, labels, int(labels.max()) + 1, 1e-3, start=_start(cold))
     assert warm[0].iterations <= 2 < cold[0].iterations
@@ -203,7 +144,7 @@ def test_warm_start_from_the_solution_is_done_at_once(name: str, dtype: torch.dt
 @pytest.mark.parametrize("start", ["large weights", "large bias"])
 def test_start_far_away_ends_at_the_same_optimum(start: str, dtype: torch.dtype) -> None:
     """Weights or biases to start from that saturate the softmax change the optimum by no more than the tolerance."""
-    features, labels = _problem("correlated", dtype)
+    features, labels = problem("correlated", dtype)
     theta = torch.zeros(1, 31, 5, dtype=dtype)
     if start == "large weights":
         theta[:, :-1] = 30 * torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
@@ -218,7 +159,7 @@ def test_start_far_away_ends_at_the_same_optimum(start: str, dtype: torch.dtype)
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-8, 1e-11])
 def test_tolerance_is_met(tolerance: float, dtype: torch.dtype) -> None:
     """A converged fit's gap is at most the tolerance, beyond what float32 resolves too; a loose one costs less."""
-    features, labels = _problem("correlated", dtype)
+    features, labels = problem("correlated", dtype)
     [fit] = fit_logistic(features, labels, 5, 1e-3, tolerance)
     assert fit.converged
     assert fit.gap <= tolerance
@@ -230,7 +171,7 @@ def test_tolerance_is_met(tolerance: float, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_bias_is_the_best_for_the_weights(name: str, max_iterations: int) -> None:
     """Mean probabilities equal the class frequencies to float64's precision, also where the weights are unfinished."""
-    features, labels = _problem(name)
+    features, labels = problem(name)
     classes = int(labels.max()) + 1
     [fit] = fit_logistic(features, labels, classes, 1e-3, max_iterations=max_iterations)
     frequencies = torch.bincount(labels[0], minlength=classes).double() / len(features)
@@ -240,7 +181,7 @@ def test_bias_is_the_best_for_the_weights(name: str, max_iterations: int) -> Non
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_bias_sums_to_zero(name: str) -> None:
     """Biases that differ by a constant mean the same: the one with sum 0 is returned, whatever the start."""
-    features, labels = _problem(name)
+    features, labels = problem(name)
     classes = int(labels.max()) + 1
     start = torch.zeros(1, features.shape[1] + 1, classes).double()
     start[:, -1] = 5
@@ -251,7 +192,7 @@ def test_bias_sums_to_zero(name: str) -> None:
 
 def test_logits_are_affine() -> None:
     """`logits` is X W + b."""
-    features, labels = _problem("binary")
+    features, labels = problem("binary")
     [fit] = fit_logistic(features, labels, 2, 1e-3)
     expected = torch.stack([sum((x[i] * fit.weight[i] for i in range(5)), start=fit.bias) for x in features])
     torch.testing.assert_close(fit.logits(features), expected)
@@ -275,7 +216,7 @@ def test_features_without_information_give_the_class_frequencies(dtype: torch.dt
 def test_classes_without_samples_change_nothing(seed: int, classes: int, shift: int, dtype: torch.dtype) -> None:
     """Where classes are missing in the labels, the optimum is that of the classes there are."""
     generator = torch.Generator().manual_seed(seed)
-    features = _standardised(torch.randn(60, 6, generator=generator, dtype=torch.float64)).to(dtype)
+    features = standardised(torch.randn(60, 6, generator=generator, dtype=torch.float64)).to(dtype)
     labels = torch.randint(3, (1, 60), generator=generator)
     [fit] = fit_logistic(features, labels + shift, classes, 1e-3)
     _assert_sound(fit, features, labels[0] + shift, 1e-3)
@@ -286,7 +227,7 @@ def test_classes_without_samples_change_nothing(seed: int, classes: int, shift: 
 def test_bound_holds_where_classes_are_missing(classes: int) -> None:
     """The gap is not negative, but for rounding, where probabilities must be moved onto a class without samples."""
     generator = torch.Generator().manual_seed(0)
-    features = _standardised(torch.randn(60, 6, generator=generator, dtype=torch.float64))
+    features = standardised(torch.randn(60, 6, generator=generator, dtype=torch.float64))
     labels = torch.randint(3, (1, 60), generator=generator)
     [fit] = fit_logistic(features, labels, classes, 1e-3, tolerance=1e-12)
     assert -1e-14 <= fit.gap <= 1e-12
@@ -295,7 +236,7 @@ def test_bound_holds_where_classes_are_missing(classes: int) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_single_class_is_certain(dtype: torch.dtype) -> None:
     """Labels of one class only have an objective of 0 nats, the infimum."""
-    features, labels = _problem("binary", dtype)
+    features, labels = problem("binary", dtype)
     [fit] = fit_logistic(features, 0 * labels + 1, 3, 1e-3)
     _assert_sound(fit, features, 0 * labels[0] + 1, 1e-3)
     assert fit.objective == pytest.approx(0, abs=1e-6)
@@ -305,7 +246,7 @@ def test_single_class_is_certain(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("ridge", [1e-3, 1e-6])
 def test_constant_and_duplicate_columns_are_fitted(ridge: float, dtype: torch.dtype) -> None:
     """Zero columns and copies of columns give scikit-learn's optimum; zeros get no weight, copies share theirs."""
-    features, labels = _problem("binary", dtype)
+    features, labels = problem("binary", dtype)
     features = torch.cat([features, torch.zeros(100, 3, dtype=dtype), *[features] * 20], dim=1)
     [fit] = fit_logistic(features, labels, 2, ridge, tolerance=1e-11)
     _assert_sound(fit, features, labels[0], ridge)
@@ -321,7 +262,7 @@ def test_constant_and_duplicate_columns_are_fitted(ridge: float, dtype: torch.dt
 def test_more_features_than_samples_are_fitted(n: int, ridge: float, dtype: torch.dtype) -> None:
     """Random labels of few samples in many dimensions are separated to scikit-learn's optimum, at a weak ridge too."""
     generator = torch.Generator().manual_seed(0)
-    features = _standardised(torch.randn(n, 200, generator=generator, dtype=torch.float64)).to(dtype)
+    features = standardised(torch.randn(n, 200, generator=generator, dtype=torch.float64)).to(dtype)
     labels = torch.arange(n)[None] % 3
     [fit] = fit_logistic(features, labels, 3, ridge)
     _assert_sound(fit, features, labels[0], ridge)
@@ -332,7 +273,7 @@ def test_more_features_than_samples_are_fitted(n: int, ridge: float, dtype: torc
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_copies_of_one_feature_are_fitted_at_a_weak_ridge(dtype: torch.dtype) -> None:
     """200 copies of one feature, whose covariance has one large eigenvalue and rounding, do not break the solver."""
-    features, labels = _problem("binary", dtype)
+    features, labels = problem("binary", dtype)
     features = features[:, 4:].repeat(1, 200)
     [fit] = fit_logistic(features, labels, 2, 1e-6)
     _assert_sound(fit, features, labels[0], 1e-6)
@@ -351,7 +292,7 @@ def test_single_sample_is_fitted(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("ridge", [0.0, -1e-3, float("nan")])
 def test_ridge_that_is_not_positive_is_refused(ridge: float) -> None:
     """A ridge of 0, below 0, or NaN is refused."""
-    features, labels = _problem("binary")
+    features, labels = problem("binary")
     with pytest.raises(ValueError, match=f"ridge must be above 0, got {ridge}"):
         fit_logistic(features, labels, 2, ridge)
 
@@ -359,7 +300,7 @@ def test_ridge_that_is_not_positive_is_refused(ridge: float) -> None:
 @pytest.mark.parametrize(("low", "high", "classes"), [(-1, 1, 3), (0, 3, 3), (0, 7, 2)])
 def test_labels_out_of_range_are_refused(low: int, high: int, classes: int) -> None:
     """Labels below 0 or above the last class are refused, naming the range found, in any label set."""
-    features, good = _problem("binary")
+    features, good = problem("binary")
     bad = good.clone()
     bad[0, 5], bad[0, 6] = low, high
     with pytest.raises(ValueError, match=rf"labels must be in \[0, {classes}\), got {low} to {high}"):
@@ -369,7 +310,7 @@ def test_labels_out_of_range_are_refused(low: int, high: int, classes: int) -> N
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_features_that_are_not_finite_are_refused(value: float) -> None:
     """NaN and infinity in the features are refused."""
-    features, labels = _problem("binary")
+    features, labels = problem("binary")
     features[7, 2] = value
     with pytest.raises(ValueError, match="features contain NaN or infinity"):
         fit_logistic(features, labels, 2, 1e-3)
@@ -378,7 +319,7 @@ def test_features_that_are_not_finite_are_refused(value: float) -> None:
 @pytest.mark.parametrize(("n", "d"), [(0, 5), (5, 0)])
 def test_empty_features_are_refused(n: int, d: int) -> None:
     """No samples, or no features, are refused, naming the shape."""
-    with pytest.raises(ValueError, match=rf"no features to fit: shape \({n}, {d}\)"):
+    with pytest.raises(ValueError, match=rf"features are empty: shape \({n}, {d}\)"):
         fit_logistic(torch.zeros(n, d), torch.zeros(1, n, dtype=torch.long), 2, 1e-3)
 
 
@@ -438,7 +379,7 @@ def test_fewer_samples_than_classes_are_fitted(n: int) -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_order_of_the_samples_does_not_matter(name: str, ridge: float) -> None:
     """In float64 the objective is the same to 1e-12, and the weights to what the gaps of the two fits allow."""
-    features, labels = _problem(name)
+    features, labels = problem(name)
     classes, tolerance = int(labels.max()) + 1, 1e-13
     [plain] = fit_logistic(features, labels, classes, ridge, tolerance)
     for seed in range(3):
@@ -450,50 +391,3 @@ def test_the_order_of_the_samples_does_not_matter(name: str, ridge: float) -> No
         # P is strongly convex in W: ridge/2 |W - best|^2 is at most the gap, which is itself known to some 1e-15
         allowed = 2 * (2 * (tolerance + 1e-15) / ridge) ** 0.5
         assert float((plain.weight - other.weight).norm()) <= allowed
-
-
-def test_the_estimate_of_whole_matrices_is_that_of_two_loops() -> None:
-    """Also where a pair has no curvature, and before there is any."""
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    k, e, c = 3, 21, 4
-    inverse = draw(k, e - 1, e - 1)
-    inverse = inverse @ inverse.mT + torch.eye(e - 1)
-    hessian = draw(e * c, e * c)
-    hessian = hessian @ hessian.T / 50 + torch.eye(e * c)
-    curvature = draw(k).abs() + 0.1
-    history: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    for pair in range(13):
-        gradient = draw(k, e, c)
-        estimates = [
-            estimate(gradient, history, lambda rows: inverse @ rows, curvature)
-            for estimate in (lbfgs._two_loop, lbfgs._compact)
-        ]
-        torch.testing.assert_close(*estimates, rtol=1e-11, atol=1e-11)
-        s = draw(k, e, c)
-        y = (s.flatten(1) @ hessian).view_as(s)
-        if pair == 2:
-            y[1] = -y[1]
-        products = (s * y).sum((1, 2))
-        history.append((s, y, torch.where(products > 0, 1 / products, 0.0)))
-
-
-@pytest.mark.parametrize("shape", [(50, 8), (8, 50)])
-def test_the_inverse_preconditions_as_its_factor_does(shape: tuple[int, int]) -> None:
-    """With fewer and with more features than rows, before and after some problems are solved."""
-    generator = torch.Generator().manual_seed(0)
-    sample = torch.randn(*shape, generator=generator, dtype=torch.float64)
-    gradient = torch.randn(3, shape[1], 5, generator=generator, dtype=torch.float64)
-    found = []
-    for substitutes in (True, False):
-        precondition = lbfgs._Preconditioner(sample)
-        precondition.substitutes = substitutes
-        precondition.factorise(torch.tensor([0.1, 0.2, 0.05]).double(), torch.tensor([1e-3, 1e-2, 1e-1]).double())
-        whole = precondition(gradient)
-        precondition.keep(torch.tensor([0, 2]))
-        torch.testing.assert_close(precondition(gradient[[0, 2]]), whole[[0, 2]])
-        found.append(whole)
-    torch.testing.assert_close(*found)

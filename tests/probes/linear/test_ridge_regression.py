@@ -240,5 +240,5 @@ def test_labels_out_of_range_are_refused(label: int) -> None:
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
 def test_nothing_to_fit_is_refused(shape: tuple[int, int]) -> None:
     """No samples and no features are refused, naming the shape."""
-    with pytest.raises(ValueError, match=r"there are no features to fit: shape \("):
+    with pytest.raises(ValueError, match=r"features are empty: shape \("):
         fit_ridge(torch.zeros(shape), torch.zeros(1, shape[0], dtype=torch.long), 4, RIDGES)

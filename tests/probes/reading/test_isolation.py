@@ -5,7 +5,6 @@ import pickle
 import random
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from stratoscope.probes.reading.isolation import frozen
-from stratoscope.probes.reading.snapshot import Snapshot, fingerprint
+from stratoscope.probes.reading.snapshot import fingerprint
 
 
 @pytest.fixture
@@ -380,35 +379,3 @@ def test_what_a_network_logs_while_it_is_looked_at_is_not_logged() -> None:
     assert "log" not in vars(network[0])
     network[1](torch.ones(2))
     assert said == ["mean", "most"]
-
-
-class Recorded(np.ndarray[Any, Any]):
-    """An array that tells when it is written to."""
-
-    writes: ClassVar[list[Any]] = []
-
-    def __setitem__(self, place: Any, value: Any) -> None:
-        self.writes.append(value)
-        super().__setitem__(place, value)
-
-
-def test_arrays_that_are_as_they_were_are_not_written(tmp_path: Path) -> None:
-    """Data that are mapped to be read are not even copied; changes are put back to the bit, in any layout and kind."""
-    np.arange(1000.0).tofile(tmp_path / "data")
-    mapped = np.memmap(tmp_path / "data", np.float64, "r")
-    same = np.array([[0.0, np.nan], [1.0, 2.0]]).T.view(Recorded)
-    things, turned, single = np.array([None, object(), "a"]), np.arange(6).reshape(2, 3).T, np.array(0.0)
-    network = nn.Linear(2, 2)
-    vars(network).update(mapped=mapped, same=same, things=things, turned=turned, single=single)
-    snapshot = Snapshot(network)
-    assert [id(held) for held, _ in snapshot.arrays] == [id(held) for held in (same, things, turned, single)]
-    things[2], turned[1, 1], single[()] = 7, 9, -0.0
-    snapshot.put_back()
-    assert things[2] == "a"
-    assert turned[1, 1] == 4
-    assert not np.signbit(single)
-    assert same.writes == []
-    np.asarray(same)[0, 0] = -0.0
-    snapshot.put_back()
-    assert len(same.writes) == 1
-    assert not np.signbit(same[0, 0])

@@ -6,12 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stratoscope.probes.linear.budget import GIB, Budget
-from stratoscope.probes.linear.logistic import working_memory
 from stratoscope.probes.reading.storage import room
-
-WIDTHS = {"input": 1000, "conv": 1000, "fc": 100, "logits": 10}
-FITTED, SAMPLES = 50_000, 60_000
 
 
 def test_a_tensor_in_a_file_is_a_tensor_and_its_file_has_no_name(tmp_path: Path) -> None:
@@ -58,30 +53,3 @@ def test_a_full_disk_is_an_error_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="No space left"):
         room((10, 10), torch.float32, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_without_a_bound_all_is_kept_in_memory() -> None:
-    """The default."""
-    assert Budget(None, 1, 2, 10).in_files(WIDTHS, FITTED, SAMPLES) == set()
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_what_is_kept_in_memory_fits(ranks: int) -> None:
-    """Shares of the layers, one whole layer where several processes share, and the work of fitting; in order."""
-    work = max(working_memory(FITTED, width, 4, 10) for width in WIDTHS.values())
-    kept_before = -1
-    for tenths in range(0, 12):
-        memory = work + tenths * 0.1 * 4 * SAMPLES * sum(WIDTHS.values())
-        kept = WIDTHS.keys() - Budget(memory, ranks, 4, 10).in_files(WIDTHS, FITTED, SAMPLES)
-        shares = sum(4 * -(-SAMPLES // ranks) * WIDTHS[layer] for layer in kept)
-        whole = max((4 * SAMPLES * WIDTHS[layer] for layer in kept), default=0) if ranks > 1 else 0
-        assert work + shares + whole <= memory
-        assert len(kept) >= kept_before
-        kept_before = len(kept)
-    assert kept_before == len(WIDTHS) or ranks > 1
-
-
-def test_too_little_to_fit_at_all_is_refused() -> None:
-    """The error says how much is needed."""
-    with pytest.raises(ValueError, match=r"memory of 0.01 GiB is too little: fitting alone takes 0.\d\d GiB"):
-        Budget(0.01 * GIB, 1, 2, 10).in_files(WIDTHS, FITTED, SAMPLES)

@@ -1,24 +1,21 @@
 """Tests of stratoscope/commands/catalogue.py."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-import stratoscope
 from stratoscope import callbacks, datamodules, models
 from stratoscope.commands.catalogue import listed, parameter_count
-from stratoscope.commands.table import main
 
 
-def test_every_public_class_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """`stratoscope list` names every class that can be named on the command line, once, with what it is."""
-    main(["list"])
-    printed = capsys.readouterr().out
-    assert printed == listed() + "\n"
+@pytest.fixture(scope="module")
+def printed() -> str:
+    """The list."""
+    return listed()
+
+
+def test_every_public_class_has_its_line(printed: str) -> None:
+    """Every class that can be named on the command line is there, once, with what it is."""
     bases = {"Augmentation", "Batch", "Classifier", "Corruption", "ImageDataModule", "ImageLoader", "ImageSet"}
     classes = {
         name
@@ -36,24 +33,15 @@ def test_every_public_class_has_its_line(capsys: pytest.CaptureFixture[str]) -> 
         assert not re.search(rf"^  {name} ", printed, re.MULTILINE), name
 
 
-@pytest.mark.slow
-def test_a_process_that_has_imported_nothing_else_lists_the_same() -> None:
-    """Classes are found once they are imported: the list sees to that itself."""
-    own = os.environ | {"PYTHONPATH": str(Path(stratoscope.__file__).parents[1])}
-    words = [sys.executable, "-m", "stratoscope", "list"]
-    done = subprocess.run(words, env=own, capture_output=True, text=True, check=True)
-    assert done.stdout == listed() + "\n"
-
-
 def _is_module(name: str) -> bool:
     """Whether a name of the models is a plain network, which is no option."""
     value = vars(models).get(name)
     return isinstance(value, type) and not issubclass(value, models.Classifier)
 
 
-def test_networks_are_listed_with_their_parameters() -> None:
+def test_networks_are_listed_with_their_parameters(printed: str) -> None:
     """The count is that of the paper, and the image is the one the defaults are made for."""
-    assert re.search(r"^  SmallAlexNet +Small AlexNet .* 1,387,786 parameters, 3x28x28 images", listed(), re.MULTILINE)
+    assert re.search(r"^  SmallAlexNet +Small AlexNet .* 1,387,786 parameters, 3x28x28 images", printed, re.MULTILINE)
 
 
 def test_a_network_that_needs_more_has_no_count() -> None:

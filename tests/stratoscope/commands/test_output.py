@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from stratoscope import __main__ as command
-from stratoscope.commands.table import main
 from tests.forked_runs import finish, forked, said
 
 FIT = (
-    "fit --model MLP --model.width 8 --data Digits --data.batch_size 200 --trainer.accelerator cpu "
+    "fit --model MLP --model.width 8 --data Digits --data.corruption RandomSubset --data.corruption.n 100 "
+    "--data.batch_size 50 --trainer.accelerator cpu "
     "--threads 1 --trainer.max_epochs 2"
 )
 
@@ -100,15 +100,3 @@ def unread_nothing(line: str, *more: str) -> Callable[[], None]:
         command.main()
 
     return child
-
-
-def test_what_is_printed_stays_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    """Through the same streams, and these are put back."""
-    before = sys.stdout
-    main(["list"])
-    whole = capsys.readouterr().out
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sys.argv", ["stratoscope", "list"])
-        command.main()
-    assert capsys.readouterr().out == whole
-    assert sys.stdout is before

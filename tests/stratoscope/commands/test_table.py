@@ -66,6 +66,11 @@ def test_the_help_lists_every_command(option: str, capsys: pytest.CaptureFixture
     assert {name: text for name, text in lines if name in there} == there
 
 
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """That of the package that is imported."""
+    assert ended(["--version"], capsys) == (0, f"stratoscope {stratoscope.__version__}\n", "")
+
+
 def test_every_row_leads_to_a_function() -> None:
     """No row names a module or function that is not there."""
     for entry in (COMMANDS | OPTIONS).values():

@@ -58,8 +58,12 @@ def assert_is_bash(script: Path) -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
-def test_a_task_of_the_array_is_one_run(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_of_the_array_is_one_run(
+    notes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The script that was submitted runs, as bash runs it, the run of its number and no other."""
+    command(notes.parent / "bin" / "a python", '#!/bin/bash\nprintf "%s\\n" "$PWD" "$@" > "$NOTES/words"\n')
+    monkeypatch.setattr("sys.executable", str(notes.parent / "bin" / "a python"))
     file = written(Path("my experiments"))
     assert reproduce(["reproduce", str(file), "--slurm", "--runs", "all runs", "--threads", "1"]) == 0
     folder = Path("all runs/my-experiments_small/full").resolve()
@@ -77,14 +81,10 @@ def test_a_task_of_the_array_is_one_run(notes: Path, capsys: pytest.CaptureFixtu
     assert "#SBATCH --array=0,1,2,3%32" in lines
     assert "#SBATCH --signal=USR1@120" in lines
     assert "#SBATCH --requeue" in lines
-    done = subprocess.run(
-        ["bash", str(script)],
-        env={**os.environ, "SLURM_ARRAY_TASK_ID": "2"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    subprocess.run(["bash", str(script)], env={**os.environ, "SLURM_ARRAY_TASK_ID": "2"}, check=True)
+    place, *said = (notes / "words").read_text().splitlines()
+    assert (Path(place), said[:2]) == (Path.cwd(), ["-m", "stratoscope"])
+    main(said[2:])
     assert [run.name for run in folder.iterdir() if run.is_dir()] == ["wide__0"]
     assert json.loads((folder / "wide__0" / "run.json").read_text())["status"] == "finished"
     assert len((folder / "wide__0" / "metrics.csv").read_text().splitlines()) == 3

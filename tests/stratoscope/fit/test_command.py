@@ -3,9 +3,9 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from stratoscope.run.directory import new_name
 
 SMALL = "--model MLP --model.width 8 --data Digits --trainer.accelerator cpu --trainer.enable_progress_bar false"
 FIT = f"fit {SMALL}"
+ONE_EPOCH = f"{FIT} --trainer.max_epochs 1"
 PROBED = f"{FIT} --trainer.callbacks LinearProbes --trainer.callbacks.taps *relu*"
 LOOSE = f"{PROBED} --trainer.callbacks.tolerance 0.01 --trainer.callbacks.train_samples 200"
 
@@ -30,6 +31,23 @@ def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in ("STRATOSCOPE_RUN", "WANDB_API_KEY", "WANDB_MODE", "PL_GLOBAL_SEED"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of runs with a run of one epoch, `one`."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("STRATOSCOPE_RUN", "")  # which every run sets: put back in the end
+        main(f"{ONE_EPOCH} --run one".split())
+    return folder / "runs"
+
+
+@pytest.fixture
+def one(trained: Path, _in_empty_folder: None) -> None:
+    """A copy of it in the working directory."""
+    shutil.copytree(trained, "runs")
 
 
 def table(file: str) -> list[dict[str, str]]:
@@ -53,49 +71,27 @@ BAD_INPUT = [
     ("fit --model MLP --data Digts", ["--data: no class Digts", "did you mean Digits?"]),
     ("fit --model nosuch.Net --data Digits", ["--model: no class nosuch.Net"]),
     (f"{FIT} --foo 3", ["unknown option --foo"]),
-    (f"{FIT} --model.widht 3", ["unknown option --model.widht", "did you mean --model.width?"]),
-    (f"{FIT} --model.foo 3", ["unknown option --model.foo", "MLP takes depth, width"]),
     (f"{FIT} --model.width wide", ["--model.width", "expected a whole number", "got wide"]),
     (f"{FIT} --model.width 0", ["the other sizes 1 or more", "width 0"]),
-    (f"{PROBED} --trainer.callbacks.held_out 5000", ["cannot take 5000 held-out samples from 1437"]),
     (f"{PROBED} --trainer.callbacks.train_samples 2000", ["2000 training samples from 1437"]),
-    ("fit --model SmallAlexNet --data Shapes", ["takes no images of (3, 32, 32); by default it is for (3, 28, 28)"]),
     ("list networks", ["list: too many words: networks"]),
     ("fit --model Digits --data Digits", ["--model: no class Digits"]),
     (f"{FIT} --data.augmentation RandomCrop", ["--data.augmentation RandomCrop", "leaves images of that size"]),
-    (f"{FIT} --data.augmentation RandomZoom --data.augmentation.smallest 40", ["--data.augmentation RandomZoom", "40"]),
     (f"{FIT} --data.corruption AsymmetricLabels --data.corruption.p 1", ["AsymmetricLabels is for CIFAR10"]),
-    (
-        "fit --model KeskarF1 --data Digits --data.channels 1 --data.corruption RandomSubset --data.corruption.n 129",
-        ["--data.batch_size 128 leaves one of 129 samples"],
-    ),
     (f"{FIT} --model.initialisation he", ["initialisation must be as_built or one of he_normal", "got he"]),
-    (
-        f"{FIT} --model.chanels_last true",
-        ["unknown option --model.chanels_last", "mean --model.channels_last?"],
-    ),
-    (f"{FIT} --data.corruption+ RandmLabels", ["no class RandmLabels", "did you mean RandomLabels?"]),
     (f"{FIT} --data.corruption RandomSubset --data.corruption.n 5000", ["subset of 5000", "from 1437"]),
-    (f"{FIT} --data.corruption ConfusedLabels --data.corruption.matrix [[1]]", ["must have 10 rows", "got 1"]),
     (f"{FIT} --data.augmentation RandmFlip", ["no class RandmFlip", "did you mean RandomFlip?"]),
-    (f"{FIT} --data.augmentation RandomCrop --data.augmentation.size 40", ["crop of 40 pixels does not fit", "28"]),
     (f"{FIT} --data.normalisation whole", ["--data.normalisation", "per_image", "got whole"]),
     (f"{FIT} --model.optimizer Adm", ["--model.optimizer: no class Adm", "did you mean Adam?"]),
-    (f"{FIT} --trainer.max_epoch 3", ["unknown option --trainer.max_epoch", "did you mean --trainer.max_epochs?"]),
     (f"{FIT} --trainer.max_epochs many", ["--trainer.max_epochs", "expected a whole number or null", "got many"]),
     (f"{FIT} --trainer.max_epochs 0", ["--trainer.max_epochs must be 1 or more", "got 0"]),
     (f"{FIT} --trainer.precision 12", ["--trainer.precision", "bf16-mixed", "got 12"]),
     (f"{FIT} --trainer.accelerator gpu --trainer.devices 64", ["gpu"]),
     (f"{FIT} --trainer.accelerator tpuu", ["--trainer.accelerator", "tpuu", "cpu"]),
-    (f"{FIT} --trainer.devices 99", ["--trainer.devices is 99 processes", "CPU cores"]),
-    (f"{FIT} --threads 0", ["--threads must be 1 or more, got 0"]),
-    (f"{FIT} --trainer.devices 0", ["--trainer.devices must be 1 or more, got 0"]),
     (f"{FIT} --trainer.logger WandbLogge", ["--trainer.logger: no class WandbLogge", "did you mean WandbLogger?"]),
     (f"{FIT} --seed_everything soon", ["--seed_everything", "got soon"]),
     (f"{FIT} --seed_everything true", ["--seed_everything must be a whole number", "got True"]),
     (f"{FIT} --data.batch_size 0", ["--data.batch_size", "must be 1 or more, got 0"]),
-    (f"{FIT} --data.batch_size 1.5", ["--data.batch_size: expected a whole number, got 1.5"]),
-    (f"{FIT} --data.bach_size 4", ["unknown option --data.bach_size", "did you mean --data.batch_size?"]),
     (
         f"{FIT} --data.batch_size 7 --trainer.devices 2",
         ["--data.batch_size", "multiple of the number of devices (2), got 7"],
@@ -114,33 +110,60 @@ BAD_INPUT = [
         f"{FIT} --trainer.callbacks LinearProbe",
         ["--trainer.callbacks: no class LinearProbe", "did you mean LinearProbes?"],
     ),
-    (
-        f"{PROBED} --trainer.callbacks.rdge 1",
-        ["unknown option --trainer.callbacks.rdge", "did you mean --trainer.callbacks.ridge?"],
-    ),
     (f"{PROBED} --trainer.callbacks.ridge 0", ["--trainer.callbacks.ridge", "must be above 0, got 0.0"]),
-    (f"{PROBED} --trainer.callbacks.taps=rellu1", ["no tap matches 'rellu1'", "network.relu1"]),
     (f"{FIT} --run ../escape", ["--run must be letters", "got '../escape'"]),
     (f"{FIT} --run=", ["--run must be letters"]),
     (f"{FIT} --runs /dev/null", ["cannot write the run directory /dev/null/"]),
     (f"{FIT} extra", ["unknown option extra"]),
-    (f"{FIT} --model.classes 5", ["--model.classes: the network has 5 logits, the data 10 classes"]),
     (f"{FIT} --model.inputs 10", ["--model: MLP takes no images of (3, 28, 28)"]),
     (f"{FIT} --model.optimizer SGD --model.optimizer.lr -1", ["Invalid learning rate: -1"]),
-    (f"{FIT} --trainer.accumulate_grad_batches 0", ["--trainer.accumulate_grad_batches must be 1 or more, got 0"]),
-    (f"{FIT} --trainer.limit_train_batches 0", ["--trainer.limit_train_batches is 0"]),
-    (f"{FIT} --trainer.max_epochs null", ["--trainer.max_epochs is null"]),
     (f"{FIT} --trainer.inference_mode maybe", ["--trainer.inference_mode", "got maybe"]),
     (f"{PROBED} --trainer.max_epochs 2 --trainer.callbacks.epochs [50]", ["none of [50] comes in 2 epochs"]),
-    ("fit --config configs/quickstart.yaml --model.wdth 8", ["--model.wdth", "did you mean --model.width?"]),
     ("fit --model MLP --data nope.yaml", ["no file nope.yaml"]),
     (f"{FIT} --ckpt_path nothing.ckpt", ["--ckpt_path: no file nothing.ckpt"]),
     (f"{FIT} --config nothing.yaml", ["--config: no file nothing.yaml"]),
     ("--print_completion basch", ["--print_completion: expected bash", "got basch"]),
 ]
+# much like one of those, or tested where it is found out
+LIKEWISE = [
+    (f"{FIT} --model.widht 3", ["unknown option --model.widht", "did you mean --model.width?"]),
+    (f"{FIT} --model.foo 3", ["unknown option --model.foo", "MLP takes depth, width"]),
+    (f"{PROBED} --trainer.callbacks.held_out 5000", ["cannot take 5000 held-out samples from 1437"]),
+    ("fit --model SmallAlexNet --data Shapes", ["takes no images of (3, 32, 32); by default it is for (3, 28, 28)"]),
+    (f"{FIT} --data.augmentation RandomZoom --data.augmentation.smallest 40", ["--data.augmentation RandomZoom", "40"]),
+    (
+        "fit --model KeskarF1 --data Digits --data.channels 1 --data.corruption RandomSubset --data.corruption.n 129",
+        ["--data.batch_size 128 leaves one of 129 samples"],
+    ),
+    (
+        f"{FIT} --model.chanels_last true",
+        ["unknown option --model.chanels_last", "mean --model.channels_last?"],
+    ),
+    (f"{FIT} --data.corruption+ RandmLabels", ["no class RandmLabels", "did you mean RandomLabels?"]),
+    (f"{FIT} --data.corruption ConfusedLabels --data.corruption.matrix [[1]]", ["must have 10 rows", "got 1"]),
+    (f"{FIT} --data.augmentation RandomCrop --data.augmentation.size 40", ["crop of 40 pixels does not fit", "28"]),
+    (f"{FIT} --trainer.max_epoch 3", ["unknown option --trainer.max_epoch", "did you mean --trainer.max_epochs?"]),
+    (f"{FIT} --trainer.devices 99", ["--trainer.devices is 99 processes", "CPU cores"]),
+    (f"{FIT} --threads 0", ["--threads must be 1 or more, got 0"]),
+    (f"{FIT} --trainer.devices 0", ["--trainer.devices must be 1 or more, got 0"]),
+    (f"{FIT} --data.batch_size 1.5", ["--data.batch_size: expected a whole number, got 1.5"]),
+    (f"{FIT} --data.bach_size 4", ["unknown option --data.bach_size", "did you mean --data.batch_size?"]),
+    (
+        f"{PROBED} --trainer.callbacks.rdge 1",
+        ["unknown option --trainer.callbacks.rdge", "did you mean --trainer.callbacks.ridge?"],
+    ),
+    (f"{PROBED} --trainer.callbacks.taps=rellu1", ["no tap matches 'rellu1'", "network.relu1"]),
+    (f"{FIT} --model.classes 5", ["--model.classes: the network has 5 logits, the data 10 classes"]),
+    (f"{FIT} --trainer.accumulate_grad_batches 0", ["--trainer.accumulate_grad_batches must be 1 or more, got 0"]),
+    (f"{FIT} --trainer.limit_train_batches 0", ["--trainer.limit_train_batches is 0"]),
+    (f"{FIT} --trainer.max_epochs null", ["--trainer.max_epochs is null"]),
+    ("fit --config configs/quickstart.yaml --model.wdth 8", ["--model.wdth", "did you mean --model.width?"]),
+]
+CASES = [*BAD_INPUT, *(pytest.param(*case, marks=pytest.mark.slow) for case in LIKEWISE)]
+IDS = [line.removeprefix(SMALL)[-60:] for line, _ in [*BAD_INPUT, *LIKEWISE]]
 
 
-@pytest.mark.parametrize(("line", "parts"), BAD_INPUT, ids=[line.removeprefix(SMALL)[-60:] for line, _ in BAD_INPUT])
+@pytest.mark.parametrize(("line", "parts"), CASES, ids=IDS)
 def test_bad_input_is_answered_in_one_line(line: str, parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """What is wrong, where, and what would be right; exit code 2; nothing on disk; no traceback."""
     with pytest.raises(SystemExit) as stop:
@@ -208,13 +231,6 @@ def test_debug_shows_the_traceback() -> None:
     assert refusal.value.__cause__ is not None
 
 
-def test_version_and_completion(capsys: pytest.CaptureFixture[str]) -> None:
-    """--version prints the version, --print_completion a script that knows our classes."""
-    for words, part in ((["--version"], "0.1.0"), (["--print_completion", "bash"], "RandomLabels")):
-        main(words)
-        assert part in capsys.readouterr().out
-
-
 def test_help_comes_from_the_docstrings(capsys: pytest.CaptureFixture[str]) -> None:
     """Every argument of a data set is explained."""
     with pytest.raises(SystemExit):
@@ -274,26 +290,25 @@ def test_a_run_leaves_its_record(capsys: pytest.CaptureFixture[str]) -> None:
     assert "runs/one/separability.png" in printed
 
 
+@pytest.mark.usefixtures("one")
 def test_a_name_means_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     """Finished: said, exit 0, unchanged; another config: exit 2 with the difference; without a name: a new run."""
-    line = f"{FIT} --trainer.max_epochs 1"
-    main(f"{line} --run one".split())
     before = {path: path.stat().st_mtime_ns for path in Path("runs/one").rglob("*")}
-    main(f"{line} --run one".split())
+    main(f"{ONE_EPOCH} --run one".split())
     assert "already finished" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
-        main(f"{line} --run one --model.optimizer.lr 0.5".split())
+        main(f"{ONE_EPOCH} --run one --model.optimizer.lr 0.5".split())
     assert stop.value.code == 2
     assert "lr: 0.01 before, 0.5 now" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in Path("runs/one").rglob("*")}
     for _ in range(2):
-        main(line.split())
+        main(ONE_EPOCH.split())
     assert len(list(Path("runs").iterdir())) == 3
 
 
+@pytest.mark.usefixtures("one")
 def test_a_name_never_hides_another_command(capsys: pytest.CaptureFixture[str]) -> None:
     """Another command or another checkpoint under a finished run's name is refused, not called finished."""
-    main(f"{FIT} --trainer.max_epochs 1 --run one".split())
     Path("other.ckpt").write_bytes(Path("runs/one/checkpoints/last.ckpt").read_bytes())
     main("validate --ckpt_path runs/one/checkpoints/last.ckpt --run checked".split())
     for line, part in (
@@ -339,9 +354,10 @@ class Interruption(Callback):
             raise RuntimeError("crash")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_unfinished_run_goes_on() -> None:
     """After a crash the same command ends with the weights, metrics and probes of an uninterrupted run, bit for bit."""
-    line = f"{LOOSE} --trainer.max_epochs 4 --data.corruption RandomLabels"
+    line = f"{LOOSE} --trainer.max_epochs 3 --data.corruption RandomLabels"
     main(f"{line} --run whole".split())
     command = build(f"{line} --run broken".split())
     command.trainer.callbacks.insert(0, Interruption())  # type: ignore[attr-defined]
@@ -356,9 +372,10 @@ def test_an_unfinished_run_goes_on() -> None:
     assert len(json.loads(Path("runs/broken/run.json").read_text())["commands"]) == 2
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_checkpoint_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
     """Validate probes a stored network with its own config; test and predict need nothing else either."""
-    main(f"{PROBED} --trainer.max_epochs 2 --model.depth 2 --run one".split())
+    main(f"{PROBED} --trainer.callbacks.epochs [2] --trainer.max_epochs 2 --model.depth 2 --run one".split())
     checkpoint = "runs/one/checkpoints/last.ckpt"
     main(["validate", "--ckpt_path", checkpoint, "--run", "checked"])
     last = [row for row in table("runs/one/probes.csv") if row["epoch"] == "2"]
@@ -387,10 +404,9 @@ def test_networks_with_a_schedule_of_steps_go_on(capsys: pytest.CaptureFixture[s
     assert "test: loss" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("one")
 def test_metrics_are_said_by_set(capsys: pytest.CaptureFixture[str]) -> None:
     """`test` says loss and accuracy of every set in one line each."""
-    main(f"{FIT} --trainer.max_epochs 1 --run one".split())
-    capsys.readouterr()
     main("test --ckpt_path runs/one/checkpoints/last.ckpt --run two".split())
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("test: ")]
     assert len(lines) == 1
@@ -398,9 +414,9 @@ def test_metrics_are_said_by_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert "accuracy" in lines[0]
 
 
+@pytest.mark.usefixtures("one")
 def test_options_beside_a_checkpoint_are_never_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     """They win (trainer, data, probes) or are refused (another architecture, another optimiser for fit)."""
-    main(f"{FIT} --trainer.max_epochs 1 --run one".split())
     checkpoint = "runs/one/checkpoints/last.ckpt"
     main([
         "fit",
@@ -429,53 +445,20 @@ def test_options_beside_a_checkpoint_are_never_dropped(capsys: pytest.CaptureFix
     assert not Path("runs/never").exists()
 
 
-def test_wandb_mirrors_the_record_offline(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """Without a key W&B writes offline into the run directory and says in one line how to sync."""
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    main(f"{LOOSE} --trainer.max_epochs 1 --trainer.logger WandbLogger --run one".split())
-    import wandb
-
-    wandb.finish()
-    assert "wandb sync runs/one/wandb/offline-run-*" in capfd.readouterr().out
-    (offline,) = Path("runs/one/wandb").glob("offline-run-*")
-    assert list(offline.glob("*.wandb"))
-    assert list(offline.rglob("separability*.png"))
-    assert len(table("runs/one/metrics.csv")) == 2
-
-
-def test_wandb_sees_one_run_however_often_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The offline folders of all parts carry the same id, so that `wandb sync` puts them together."""
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    import wandb
-
-    line = f"{LOOSE} --trainer.max_epochs 2 --trainer.logger WandbLogger --run one"
-    main(line.split())
-    wandb.finish()
-    record = json.loads(Path("runs/one/run.json").read_text())
-    Path("runs/one/run.json").write_text(json.dumps({**record, "status": "running"}))  # as if it had been killed
-    time.sleep(1.1)  # folders are named by the second
-    main(line.split())
-    wandb.finish()
-    folders = [folder.name for folder in Path("runs/one/wandb").glob("offline-run-*")]
-    assert len(folders) == 2
-    assert len({name.rpartition("-")[2] for name in folders}) == 1
-
-
+@pytest.mark.usefixtures("one")
 def test_what_a_killed_writer_left_is_cleared_away() -> None:
     """When the run goes on."""
-    line = f"{FIT} --trainer.max_epochs 1 --run one"
-    main(line.split())
     record = json.loads(Path("runs/one/run.json").read_text())
     Path("runs/one/run.json").write_text(json.dumps({**record, "status": "running"}))
     litter = Path("runs/one/checkpoints/.last.ckpt.part")
     litter.write_bytes(b"half")
-    main(line.split())
+    main(f"{ONE_EPOCH} --run one".split())
     assert not litter.exists()
 
 
+@pytest.mark.usefixtures("one")
 def test_a_checkpoint_of_a_newer_release_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """It may hold what this one would leave out without a word."""
-    main(f"{FIT} --trainer.max_epochs 1 --run one".split())
     checkpoint = torch.load("runs/one/checkpoints/last.ckpt", weights_only=True)
     torch.save({**checkpoint, "stratoscope_format": 2}, "newer.ckpt")
     with pytest.raises(SystemExit) as stop:
@@ -515,9 +498,9 @@ def test_names_of_runs_sort_by_time() -> None:
     assert f"{before:%Y-%m-%d_%H-%M-%S}" <= names[0][:19] <= names[-1][:19] <= f"{after:%Y-%m-%d_%H-%M-%S}"
 
 
+@pytest.mark.usefixtures("one")
 def test_what_has_changed_since_a_checkpoint_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Options win over the config in it, and which ones is no secret."""
-    main(f"{FIT} --trainer.max_epochs 1 --run one".split())
     main("fit --ckpt_path runs/one/checkpoints/last.ckpt --trainer.max_epochs 2 --run two".split())
     assert "other than when it was saved: trainer.max_epochs: 1 before, 2 now" in capsys.readouterr().out
 

@@ -18,9 +18,10 @@ from stratoscope.callbacks import LinearProbes, OnlineProbes
 from stratoscope.callbacks.guards.exact_resume import _on, _summed
 from stratoscope.commands.table import main
 from stratoscope.errors import Refused
-from stratoscope.fit.command import build
+from stratoscope.fit.checks import check_going_on
+from stratoscope.fit.command import Command, build
 from stratoscope.models import MLP
-from stratoscope.run.checkpoint import WholeFiles, load_checkpoint
+from stratoscope.run.checkpoint import WholeFiles, check_weights, load_checkpoint
 from stratoscope.run.checkpoint_contents import (
     check_callbacks,
     check_contents,
@@ -34,9 +35,15 @@ SMALL = (
     "--trainer.max_epochs 1 --trainer.enable_progress_bar false"
 )
 
+WATCHED = (
+    f"--model MLP --model.width 4 {SMALL} --trainer.callbacks LinearProbes --trainer.callbacks.epochs [1] "
+    "--trainer.callbacks.taps *relu* --trainer.callbacks.tolerance 0.1 --trainer.callbacks+ EarlyStopping "
+    "--trainer.callbacks.monitor test/loss"
+)
+
 
 @pytest.fixture(autouse=True)
-def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_empty_folder(no_pictures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("STRATOSCOPE_RUN", raising=False)
@@ -229,8 +236,7 @@ def test_tensors_and_plain_values_are_readable() -> None:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a run of one epoch leaves."""
     runs = tmp_path_factory.mktemp("runs")
-    callbacks = "--trainer.callbacks LinearProbes --trainer.callbacks.epochs [1] --trainer.callbacks+ EarlyStopping"
-    line = f"fit --model MLP --model.width 4 {SMALL} {callbacks} --trainer.callbacks.monitor test/loss --run one"
+    line = f"fit {WATCHED} --run one"
     main([*line.split(), "--runs", str(runs)])
     return load_checkpoint(str(runs / "one" / "checkpoints" / "last.ckpt"))
 
@@ -289,15 +295,53 @@ CHANGES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def going_on(checkpoint: dict[str, Any]) -> Command:
+    """A command that could go on from that checkpoint."""
+    return build(f"fit {WATCHED} --trainer.max_epochs 2".split())
+
+
+def look(command: Command) -> None:
+    """What `fit` looks at before it goes on from x.ckpt."""
+    check_weights("x.ckpt", command.model)
+    check_going_on("x.ckpt", command.trainer, command.model, fits=True)
+
+
+def copied(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint to be changed."""
+    torch.save(checkpoint, "x.ckpt")
+    content: dict[str, Any] = torch.load("x.ckpt", weights_only=True)
+    return content
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_parts_of_another_kind_are_refused(
+    change: Callable[[dict[str, Any]], None], checkpoint: dict[str, Any], going_on: Command
+) -> None:
+    """By what `fit` looks at before it goes on from a file."""
+    content = copied(checkpoint)
+    change(content)
+    torch.save(content, "x.ckpt")
+    with pytest.raises(Refused, match=r"^--ckpt_path: "):
+        look(going_on)
+
+
+def test_a_checkpoint_that_is_as_it_was_is_gone_on_from(checkpoint: dict[str, Any], going_on: Command) -> None:
+    """By the same looks."""
+    torch.save(checkpoint, "x.ckpt")
+    look(going_on)
+
+
+@pytest.mark.parametrize(
+    "change", [put("loops", value=3), put("loops", value=...), put("callbacks", "LinearProbes", value=7)]
+)
+def test_fit_refuses_parts_of_another_kind(
     change: Callable[[dict[str, Any]], None], checkpoint: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`fit` does not go on from such a file, in one line that names it, and writes nothing."""
-    torch.save(checkpoint, "x.ckpt")
-    content = torch.load("x.ckpt", weights_only=True)
+    """In one line that names the file, and nothing is written."""
+    content = copied(checkpoint)
     change(content)
     torch.save(content, "x.ckpt")
     said = refused("fit --ckpt_path x.ckpt --trainer.max_epochs 2 --run two", capsys)
-    assert "--ckpt_path: " in said
+    assert "--ckpt_path: x.ckpt" in said
     assert not Path("runs").exists()

@@ -61,3 +61,44 @@ def test_a_run_goes_on_with_its_own_data_only(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"run one was begun with other data: data\.train"):
         again.check_data({"train": "cc", "test": "bb"})
     RunDirectory(str(tmp_path), "new").check_data({"train": "aa"})
+
+
+def test_a_run_that_changed_while_a_command_started_is_refused(tmp_path: Path) -> None:
+    """The second command has seen an older state; nothing of the first one's is overwritten."""
+    first, second = (RunDirectory(str(tmp_path), "one") for _ in range(2))
+    first.claim({"seed": 0}, {"command": "fit"})
+    first.end("finished")
+    before = (tmp_path / "one" / "run.json").read_text()
+    with pytest.raises(Refused, match="run one has changed while this command started; give it again"):
+        second.claim({"seed": 0}, {"command": "fit"})
+    assert (tmp_path / "one" / "run.json").read_text() == before
+    assert not (tmp_path / "one" / "lock").exists()
+
+
+def test_a_run_killed_before_its_record_begins_anew(tmp_path: Path) -> None:
+    """Its folder holds no more than a lock and a config."""
+    folder = tmp_path / "early"
+    folder.mkdir()
+    (folder / "lock").touch()
+    (folder / "config.yaml").write_text("half: ")
+    run = RunDirectory(str(tmp_path), "early")
+    assert not run.begun
+    run.claim({"seed": 0}, {"command": "fit"})
+    run.end("finished")
+    assert RunDirectory(str(tmp_path), "early").config == {"seed": 0}
+
+
+def test_links_above_a_run_and_within_it_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of runs and a run's own on another disk, and links from a run into itself: it is claimed as any."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("disk/one", "disk/runs"):
+        Path(folder).mkdir(parents=True)
+    Path("runs").symlink_to("disk/runs")
+    Path("runs/one").symlink_to(tmp_path / "disk" / "one")
+    for name in ("lock", "config.yaml"):  # of a run that was killed before it had a record
+        Path("disk/one", name).touch()
+    Path("disk/one/latest.part").symlink_to("config.yaml")
+    run = RunDirectory("runs", "one")
+    run.claim({"seed": 0}, {"command": "fit"})
+    run.end("finished")
+    assert RunDirectory("disk", "one").finished

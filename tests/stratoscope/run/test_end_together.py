@@ -1,10 +1,7 @@
 """One of several processes raises, dies or hangs: all end in time, with a code, and the one is named."""
 
-import contextlib
-import multiprocessing
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -13,15 +10,15 @@ import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from stratoscope.callbacks import LinearProbes
-from stratoscope.fit.command import build
 from stratoscope.run.checkpoint import newest_good
+from tests.forked_runs import command, finish_pair, said
 
-FORK = multiprocessing.get_context("fork")
 TIMEOUT = 5
 RANKS = 2
 RUN = (
-    "fit --model MLP --data Digits --data.batch_size 200 --trainer.max_epochs 3 --threads 1 --run r "
-    "--trainer.accelerator cpu --trainer.callbacks LinearProbes --trainer.callbacks.tolerance 0.01 "
+    "fit --model MLP --model.width 4 --model.inputs 192 --data Shapes --data.size 8 --data.train_size 64 "
+    "--data.test_size 20 --data.batch_size 8 --trainer.max_epochs 3 --threads 1 --run r --trainer.accelerator cpu "
+    "--trainer.callbacks LinearProbes --trainer.callbacks.taps *relu* --trainer.callbacks.tolerance 0.01 "
     f"--trainer.devices {RANKS} --trainer.strategy DDPStrategy --trainer.strategy.timeout 0:00:0{TIMEOUT}"
 )
 
@@ -61,19 +58,6 @@ class Misbehaving(Callback):
             misbehave(self.how)
 
 
-def one_of_them(misbehaving: Callback) -> None:
-    """A process of the run, as a launcher would have started it."""
-    with (
-        Path("run.log").open("a", buffering=1) as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
-        os.dup2(log.fileno(), 2)
-        command = build(RUN.split())
-        command.trainer.callbacks.insert(0, misbehaving)  # type: ignore[attr-defined]
-        command.start()
-
-
 def _cases() -> list[Any]:
     often = {("hangs", "step", 0), ("raises", "step", 1)}
     return [
@@ -89,23 +73,9 @@ def _cases() -> list[Any]:
 def test_one_process_ends_all(how: str, where: str, rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the time-out and ten seconds; the last checkpoint is good, and none is left behind."""
     monkeypatch.chdir(tmp_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for name, value in {"WORLD_SIZE": RANKS, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setenv("STRATOSCOPE_RUN", "r")
-    processes = []
-    for local in range(RANKS):
-        monkeypatch.setenv("LOCAL_RANK", str(local))
-        processes.append(FORK.Process(target=one_of_them, args=(Misbehaving(rank, how, where),)))
-        processes[-1].start()
-    for process in processes:
-        process.join(120)
-    codes = [process.exitcode for process in processes]
-    said = Path("run.log").read_text()
-    assert all(codes), said  # None for a process that is still there would be no better than 0
+    codes = finish_pair(command(RUN.split(), Misbehaving(rank, how, where)), "r")
+    assert all(codes), said()
     verb = {"raises": f"rank {rank} of 2 raised ValueError", "hangs": f"rank {rank} of 2 hangs"}
     died = f"rank {rank} has died" if rank == 0 else f"rank {rank} of 2 has died"
-    assert verb.get(how, died) in said, said
+    assert verb.get(how, died) in said(), said()
     assert newest_good(Path("runs/r/checkpoints"))[0]

@@ -1,5 +1,6 @@
 """Tests of what may change when a run goes on, and of where each bound of a run leaves it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torchmetrics.classification import MulticlassAUROC
 
@@ -23,19 +23,11 @@ from stratoscope.fit.command import build
 from stratoscope.probes import fit_logistic
 from stratoscope.probes.giving_up import given_up_by
 from stratoscope.results.frame import load_run
-from stratoscope.run.checkpoint import WholeFiles, _replace_lost, load_checkpoint
 from stratoscope.run.going_on import check_longer, sorted_out
 from stratoscope.run.interruption import Interrupted, StopOnSignal
-from tests.forked_runs import command, finish, forked, said
-from tests.stratoscope.test_kills import (
-    DATA,
-    LINEAR,
-    MLP,
-    ONLINE,
-    StepByStep,
-    assert_same_runs,
-    differences,
-)
+from tests.forked_runs import command, said
+from tests.interrupted_runs import At, assert_same_runs, differences, run, saved
+from tests.stratoscope.test_kills import DATA, LINEAR, MLP, ONLINE, StepByStep
 
 FIT = f"fit {MLP} {DATA} --trainer.accelerator cpu --threads 1"  # 4 batches an epoch
 
@@ -53,29 +45,29 @@ def fit(line: str, *callbacks: Callback) -> None:
     command(line.split(), *callbacks)()
 
 
-def saved(name: str) -> dict[str, Any]:
-    """The last checkpoint of a run."""
-    return load_checkpoint(f"runs/{name}/checkpoints/last.ckpt")
-
-
 def record(name: str) -> dict[str, Any]:
     """What run.json holds."""
     found: dict[str, Any] = json.loads(Path(f"runs/{name}/run.json").read_text())
     return found
 
 
-class At(Callback):
-    """Sends this process a signal, at a moment of its training that has come so many times."""
+PROBED = f"{FIT} {LINEAR} {ONLINE} --run".replace("*1", "*relu1")
 
-    def __init__(self, moment: str, times: int = 1, number: int = signal.SIGKILL) -> None:
-        self.times = times
 
-        def hook(*_: Any) -> None:
-            self.times -= 1
-            if self.times == 0:
-                os.kill(os.getpid(), number)
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an uninterrupted run of three epochs, with probes."""
+    folder = tmp_path_factory.mktemp("probed")
+    with contextlib.chdir(folder):
+        assert run(f"{PROBED} whole --trainer.max_epochs 3") == 0, said()
+    return folder / "runs" / "whole"
 
-        setattr(self, moment, hook)
+
+@pytest.fixture
+def _beside_probed(probed: Path) -> None:
+    """That run is in the working directory, too."""
+    Path("runs").mkdir()
+    Path("runs/whole").symlink_to(probed)
 
 
 class Listed(StepByStep):
@@ -94,48 +86,65 @@ class Listed(StepByStep):
 
 
 class Late(Callback):
-    """Takes a second for the fifth step."""
+    """Lets a minute pass in the fifth step.
+
+    Args:
+        clock: Seconds.
+    """
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock = clock
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Wait."""
         if trainer.global_step == 4:
-            time.sleep(1.1)
+            self.clock[0] += 60
 
 
-def test_max_time_bounds_a_session_and_the_run_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_max_time_bounds_a_session_and_the_run_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is stopped behind a step within an epoch, not finished; the next session has as much time again."""
+    clock = [1000.0]
+    monkeypatch.setattr("stratoscope.run.interruption.time", SimpleNamespace(monotonic=lambda: clock[0]))
     line = f"{FIT} --trainer.max_epochs 3 --run"
     fit(f"{line} whole")
     with pytest.raises(SystemExit) as ended:
-        fit(f"{line} parts --trainer.max_time 00:00:00:01", Late())
+        fit(f"{line} parts --trainer.max_time 00:00:01:00", Late(clock))
     assert ended.value.code == 0
     assert "max_time is over: the run is saved; the same command with --run goes on" in capsys.readouterr().err
     assert saved("parts")["global_step"] == 5
     assert load_run("runs/parts").status == record("parts")["status"] == "stopped"
     main(["resume", "runs/parts"])
-    assert_same_runs(Path("runs/whole"), Path("runs/parts"))
+    assert_same_runs("whole", "parts")
 
 
-@pytest.mark.parametrize(
-    ("short", "long"),
-    [
-        ("--trainer.max_epochs 1", "--trainer.max_epochs 3"),
-        ("--trainer.max_epochs -1 --trainer.max_steps 6", "--trainer.max_epochs -1 --trainer.max_steps 11"),
-    ],
-)
-def test_a_finished_run_trains_longer(short: str, long: str) -> None:
-    """It ends like one that was as long from the start, though its last epoch was cut; and says that it was changed."""
-    line = f"{FIT} {LINEAR} {ONLINE} --run"
-    fit(f"{line} whole {long}")
-    fit(f"{line} longer {short}")
-    fit(f"{line} longer {long}")
+def assert_made_longer(name: str) -> None:
+    """A run that was made longer has ended like the one that was as long from the start, and says that it was."""
     for part in ("state_dict", "optimizer_states", "global_step", "epoch"):
-        assert not list(differences(saved("whole")[part], saved("longer")[part], part))
+        assert not list(differences(saved("whole")[part], saved(name)[part], part))
     for file in ("metrics.csv", "probes.csv", "online_probes.csv", "config.yaml"):
-        assert Path(f"runs/whole/{file}").read_text() == Path(f"runs/longer/{file}").read_text(), file
-    (change,) = record("longer")["changes"]
+        assert Path(f"runs/whole/{file}").read_text() == Path(f"runs/{name}/{file}").read_text(), file
+    (change,) = record(name)["changes"]
     assert change["what"][0].startswith("trainer.max_")
-    assert record("longer")["status"] == "finished"
+    assert record(name)["status"] == "finished"
+
+
+@pytest.mark.usefixtures("_beside_probed")
+def test_a_finished_run_trains_longer() -> None:
+    """It ends like one that was as long from the start; and says that it was changed."""
+    fit(f"{PROBED} longer --trainer.max_epochs 1")
+    fit(f"{PROBED} longer --trainer.max_epochs 3")
+    assert_made_longer("longer")
+
+
+def test_a_finished_run_whose_last_epoch_was_cut_trains_longer() -> None:
+    """That epoch is gone on with."""
+    line = PROBED.replace("--run", "--trainer.max_epochs -1 --run")
+    fit(f"{line} whole --trainer.max_steps 9")
+    fit(f"{line} longer --trainer.max_steps 6")
+    fit(f"{line} longer --trainer.max_steps 9")
+    assert_made_longer("longer")
 
 
 @pytest.mark.parametrize(
@@ -224,11 +233,10 @@ def test_other_devices_are_free_but_not_another_number() -> None:
         assert (others, free) == (([], lines) if same else (lines[:1], lines[1:])), (before, now)
 
 
+@pytest.mark.usefixtures("_beside_probed")
 def test_a_run_from_another_has_its_own_epochs_only() -> None:
     """In all tables; weights are those of a run that was not divided, and its record says where it came from."""
-    line = f"{FIT} {LINEAR} {ONLINE} --run"
-    fit(f"{line} whole --trainer.max_epochs 3")
-    fit(f"{line} first --trainer.max_epochs 2")
+    fit(f"{PROBED} first --trainer.max_epochs 2")
     checkpoint = "runs/first/checkpoints/last.ckpt"
     fit(f"fit --ckpt_path {checkpoint} --trainer.max_epochs 3 --run more")  # it has its config
     assert not list(differences(saved("whole")["state_dict"], saved("more")["state_dict"]))
@@ -242,8 +250,8 @@ def test_a_run_from_another_has_its_own_epochs_only() -> None:
 def test_a_run_killed_at_its_end_leaves_all_the_same(stop: str) -> None:
     """Going on writes what was missing, and takes no further step though a callback had ended the run."""
     options = "--trainer.callbacks.patience 1 --trainer.callbacks.min_delta 99 --trainer.max_epochs 9" if stop else ""
-    line = f"{FIT} --trainer.max_epochs 2 {ONLINE} {stop} {options} --run one".split()
-    assert finish(forked(command(line, At("on_train_end")))) == -signal.SIGKILL, said()
+    line = f"{FIT} --trainer.max_epochs 2 {ONLINE} {stop} {options} --run one"
+    assert run(line, At("on_train_end", 2)) == -signal.SIGKILL, said()
     steps = saved("one")["global_step"]
     assert load_run("runs/one").status == "stopped"
     assert not Path("runs/one/online_probes.png").exists()
@@ -256,8 +264,8 @@ def test_a_run_killed_at_its_end_leaves_all_the_same(stop: str) -> None:
 def test_the_row_of_the_step_of_a_signal_is_there() -> None:
     """Of a module that logs at every step."""
     line = f"{FIT.replace(MLP, f'--model {StepByStep.__module__}.StepByStep')} --trainer.log_every_n_steps 1 --run one"
-    stop = At("on_train_batch_start", 3, signal.SIGTERM)
-    assert finish(forked(command(f"{line} --trainer.max_epochs 2".split(), stop))) == 128 + signal.SIGTERM, said()
+    stop = At("on_train_batch_start", 0, 2, signal.SIGTERM)
+    assert run(f"{line} --trainer.max_epochs 2", stop) == 128 + signal.SIGTERM, said()
     assert saved("one")["global_step"] == 3
     rows = load_run("runs/one").metrics
     assert [row["step"] for row in rows] == [0, 1, 2]
@@ -275,56 +283,22 @@ def test_a_metric_that_keeps_all_of_an_epoch_goes_on_within_it() -> None:
         )
     line = f"{model} --trainer.max_epochs 2 --config"
     fit(f"{line} whole.yaml --run whole")
-    stop = At("on_train_batch_start", 7, signal.SIGTERM)
-    assert finish(forked(command(f"{line} parts.yaml --run parts".split(), stop))) == 128 + signal.SIGTERM, said()
+    stop = At("on_train_batch_start", 1, 2, signal.SIGTERM)
+    assert run(f"{line} parts.yaml --run parts", stop) == 128 + signal.SIGTERM, said()
     assert saved("parts")["global_step"] == 7
     fit(f"{line} parts.yaml --run parts")
-    assert_same_runs(Path("runs/whole"), Path("runs/parts"))
+    assert_same_runs("whole", "parts")
 
 
-@pytest.mark.parametrize("bound", ["--trainer.max_epochs -1", "--trainer.max_epochs 9"])
-def test_a_run_bounded_by_steps_goes_on_after_a_kill(bound: str) -> None:
-    """Killed in its second epoch, it ends like another that was not."""
-    line = f"{FIT} {bound} --trainer.max_steps 7 --run"
-    assert finish(forked(command(f"{line} killed".split(), At("on_train_batch_start", 6)))) == -signal.SIGKILL, said()
-    fit(f"{line} killed")
-    fit(f"{line} whole")
-    assert_same_runs(Path("runs/whole"), Path("runs/killed"))
-
-
-def test_a_checkpoint_that_is_removed_takes_its_digest_along(tmp_path: Path) -> None:
-    """And only last.ckpt leaves the one before: a file of its own, whatever is saved beside it."""
-    writer, last, best = WholeFiles(), tmp_path / "last.ckpt", tmp_path / "best.ckpt"
-    for number, file in enumerate((best, last, best, last, best)):
-        writer.save_checkpoint({"state_dict": {}, "number": number}, file)
-    assert load_checkpoint(str(tmp_path / "previous.ckpt"))["number"] == 1
-    assert [file.stat().st_nlink for file in tmp_path.glob("*.ckpt")] == [1, 1, 1]
-    writer.remove_checkpoint(best)
-    kept = ["last.ckpt", "previous.ckpt"]
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*kept, *(f"{name}.sha256" for name in kept)])
-    last.unlink()
-    last.symlink_to(best)  # as `save_last: link` does
-    writer.save_checkpoint({"state_dict": {}, "number": 5}, best)
-    writer.save_checkpoint({"state_dict": {}, "number": 6}, last)
-    assert load_checkpoint(str(tmp_path / "previous.ckpt"))["number"] == 1
-    assert [load_checkpoint(str(file))["number"] for file in (best, last)] == [5, 6]
-
-
-def test_files_that_another_callback_knows_or_has_saved_are_taken(tmp_path: Path) -> None:
-    """Of those that nobody knows each is replaced once."""
-    first, second = (ModelCheckpoint(dirpath=tmp_path, filename="best") for _ in range(2))
-    for name in ("best", "best-v1", "lost", "last", "previous"):
-        (tmp_path / f"{name}.ckpt").touch()
-    first.best_model_path, second.best_model_path = str(tmp_path / "best.ckpt"), str(tmp_path / "best-v1.ckpt")
-    _replace_lost([first, second], tmp_path)
-    agreed = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
-    trainer: Any = SimpleNamespace(strategy=agreed, is_global_zero=True, loggers=[], global_step=1)
-    trainer.save_checkpoint = lambda *_: None
-    there = {name: str(tmp_path / f"{name}.ckpt") for name in ("best", "best-v1", "lost", "last", "previous")}
-    for callback in (first, second):
-        assert [callback.file_exists(file, trainer) for file in there.values()] == [True, True, False, True, True]
-    first._save_checkpoint(trainer, there["lost"])
-    assert [callback.file_exists(there["lost"], trainer) for callback in (first, second)] == [True, True]
+def test_a_run_bounded_by_steps_goes_on_after_a_kill() -> None:
+    """Killed in its second epoch, it ends like another that was not, with or without a bound of epochs too."""
+    line = f"{FIT} --trainer.max_steps 7 --trainer.max_epochs"
+    fit(f"{line} 9 --run whole")
+    for name, epochs in (("unbounded", -1), ("bounded", 9)):
+        killed = f"{line} {epochs} --run {name}"
+        assert run(killed, At("on_train_batch_start", 1, 1)) == -signal.SIGKILL, said()
+        fit(killed)
+        assert_same_runs("whole", name)
 
 
 def test_by_the_clock_a_place_is_kept_only_when_a_validation_is_near() -> None:

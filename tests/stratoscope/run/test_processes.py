@@ -18,8 +18,8 @@ from stratoscope.run.processes import asks_for_one
 from tests.forked_runs import finish, forked, said
 
 FIT = (
-    "fit --model MLP --model.width 8 --data Digits --data.batch_size 200 --trainer.accelerator cpu "
-    "--threads 1 --trainer.max_epochs 1"
+    "fit --model MLP --model.width 8 --model.inputs 192 --data Shapes --data.size 8 --data.train_size 64 "
+    "--data.test_size 20 --trainer.accelerator cpu --threads 1 --trainer.max_epochs 1"
 )
 PAIR = f"{FIT} --trainer.devices 2 --trainer.strategy ddp --run r"
 

@@ -20,7 +20,10 @@ SMALL = (
     "--model MLP --model.width 4 --data Digits --data.corruption RandomSubset --data.corruption.n 64 --threads 1 "
     "--trainer.accelerator cpu --trainer.max_epochs 1 --trainer.enable_progress_bar false"
 )
-PROBED = f"{SMALL} --trainer.callbacks LinearProbes --trainer.callbacks.epochs [1]"
+PROBED = (
+    f"{SMALL} --trainer.callbacks LinearProbes --trainer.callbacks.epochs [1] --trainer.callbacks.taps *relu* "
+    "--trainer.callbacks.tolerance 0.1"
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_empty_folder(no_pictures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("STRATOSCOPE_RUN", raising=False)

@@ -4,12 +4,11 @@ import csv
 import json
 import math
 import shutil
-from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean
 
 import pytest
+from matplotlib.figure import Figure as Picture
 from PIL import Image
 from scipy import stats
 
@@ -17,62 +16,18 @@ from stratoscope.commands.reproduce import reproduce
 from stratoscope.commands.table import main
 from stratoscope.errors import Refused
 from stratoscope.experiments.claims import Verdict
-from stratoscope.experiments.experiment import Claim, Experiment, Quantity
+from stratoscope.experiments.experiment import Claim
 from stratoscope.experiments.measured import Reading
-from stratoscope.experiments.quantities import Estimate, Result
-from stratoscope.experiments.report import write_report
-from stratoscope.experiments.report.page import Content, page
-from stratoscope.experiments.report.writing import _verdict_row, table_of
+from stratoscope.experiments.quantities import Estimate
+from stratoscope.experiments.report import write_report, writing
+from stratoscope.experiments.report.writing import _verdict_row
 from stratoscope.probes.statistics.interval import wilson
-from tests.small_experiments import TINY, result, written
+from tests.html_pages import Page
+from tests.small_experiments import TINY
 
 FIGURES = ("curves", "points", "layers", "profile")
 GROUPS = [("1", "true"), ("1", "0.5"), ("1", "random"), ("2", "true")]
-VOID = {"meta", "img", "br"}
 Rows = list[dict[str, str]]
-
-
-class Page(HTMLParser):
-    """The tags, attributes and tables of a page; every tag must be closed, in order.
-
-    Args:
-        text: The page.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.links: list[tuple[str, str]] = []
-        self.tables: list[list[list[str]]] = []
-        self.details = 0
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what begins."""
-        if tag not in VOID:
-            self.open.append(tag)
-        assert len({name for name, _ in attrs}) == len(attrs)
-        self.links += [
-            (tag, value or "") for name, value in attrs if name in {"src", "href", "srcset", "action", "data"}
-        ]
-        self.details += tag == "details"
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in {"td", "th"}:
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        """What ends is what began last."""
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        """Note the text of cells."""
-        if {"td", "th"} & set(self.open) and "small" not in self.open:
-            self.tables[-1][-1][-1] += data
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +42,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(folder: Path, tmp_path: Path) -> Path:
     """A copy of them."""
     return Path(shutil.copytree(folder, tmp_path / "experiments_tiny" / "full"))
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of reports are small and empty in this test."""
+    monkeypatch.setattr(writing, "draw", lambda *_: (Picture(figsize=(1, 1)), []))
 
 
 def table(file: Path) -> Rows:
@@ -285,6 +246,7 @@ def test_a_report_written_again_is_the_same(folder: Path, copied: Path) -> None:
         assert (copied / "report" / file.name).read_bytes() == file.read_bytes()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_report_from_within_the_folder(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given as `.`, or moved under another name."""
     monkeypatch.chdir(copied)
@@ -325,6 +287,7 @@ def test_an_empty_folder_gives_a_page(copied: Path) -> None:
     assert figure(copied, "curves") == []
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_smaller_scale_says_so(copied: Path) -> None:
     """Beside the title and on every figure; nothing is held against the paper."""
     half = copied.with_name("half")
@@ -335,28 +298,6 @@ def test_a_smaller_scale_says_so(copied: Path) -> None:
     text = (half / "report.html").read_text()
     assert "<b>Not the paper's experiment</b>, but a smaller one: scale half: without random labels." in text
     assert [row[5] for row in Page(text).tables[1][1:]] == ["not comparable", "no data"]
-
-
-def test_the_page_says_in_what_the_runs_that_are_there_differ() -> None:
-    """By the seeds that they were begun with, whatever the file says by now."""
-
-    def results(*seeds: int) -> list[Result]:
-        found = []
-        for label, seed in enumerate(seeds):
-            one = result({"seed": label}, 0.5, 0.6)
-            assert one.record
-            planned = replace(one.planned, options={"seed_everything": label})
-            found.append(Result(planned, replace(one.record, config={"seed_everything": seed})))
-        return [*found, replace(found[0], record=None)]
-
-    def told(*seeds: int) -> str:
-        experiment = Experiment("Small", "Nobody", {"seed": {0: {}, 1: {}}}, [], {}, {"a": Quantity("test/accuracy")})
-        made = results(*seeds)
-        return page(Content(experiment, "", Path("x"), made, [], [], [], table_of(experiment, made)))
-
-    assert "Repetitions differ in weights and dropout" in told(0, 1)
-    assert "Repetitions do not differ; the same in all: weights and dropout" in told(0, 0)
-    assert "epetitions" not in told(0).replace("several repetitions", "")
 
 
 def test_verdicts_are_json_for_everybody() -> None:
@@ -370,32 +311,6 @@ def test_verdicts_are_json_for_everybody() -> None:
     }
 
 
-def test_text_of_the_file_is_text_on_the_page(tmp_path: Path) -> None:
-    """Signs that mean something in HTML are escaped everywhere."""
-    odd = "<b>&\"'</p>"
-    file = written(
-        tmp_path / "my",
-        title=odd,
-        source=odd,
-        note=odd,
-        axes={odd: {odd: {}, "b": {}}},
-        runs=[{odd: "all"}],
-        quantities={odd: {"metric": odd, "unit": odd}},
-        claims=[{"text": odd, "quantity": odd, "at_least": 0, "source": odd}],
-        published=[{"quantity": odd, "of": {odd: odd}, "value": 1, "tolerance": 1, "source": odd}],
-        figures={"f": {"kind": "curves", "title": odd, "quantity": odd, "lines": odd, "caption": odd}},
-        scales={"s": {"note": odd}},
-    )
-    folder = tmp_path / "runs" / "my_small" / "s"
-    folder.mkdir(parents=True)
-    (folder / "experiment.json").write_text(json.dumps({"experiment": str(file), "scale": "s"}))
-    write_report(folder)
-    text = (folder / "report.html").read_text()
-    Page(text)
-    assert odd not in text
-    assert text.count("&lt;b&gt;&amp;&quot;&#x27;&lt;/p&gt;") > 10
-
-
 @pytest.mark.parametrize("plan", [None, "", "{}", "[]", '{"experiment": "none.yaml", "scale": "full"}'])
 def test_what_is_no_experiments_folder_is_refused(plan: str | None, tmp_path: Path) -> None:
     """In one line."""
@@ -403,12 +318,3 @@ def test_what_is_no_experiments_folder_is_refused(plan: str | None, tmp_path: Pa
         (tmp_path / "experiment.json").write_text(plan)
     with pytest.raises(Refused, match=r"has no runs of an experiment|no experiment none\.yaml"):
         write_report(tmp_path)
-
-
-@pytest.mark.parametrize("words", [["report"], ["report", "--all"], ["report", "nowhere"]])
-def test_report_without_a_folder_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """In one line."""
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    assert stop.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
