@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ON_ALL_CORES := --numprocesses auto --maxprocesses 8 --dist worksteal
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help quickstart test test-all check clean
+.PHONY: help quickstart test test-all check docs package clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,14 @@ $(VENV)/.dev: $(VENV)/.test
 	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.core
+	$(PIP_INSTALL) --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.package: $(VENV)/.core
+	$(PIP_INSTALL) --editable '.[package]'
+	@touch $@
+
 quickstart: $(VENV)/.core  ## random labels on a small built-in data set, every layer probed: table and picture
 	$(BIN)/stratoscope fit --config configs/quickstart.yaml
 
@@ -47,6 +55,15 @@ check: $(VENV)/.dev  ## lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/.docs  ## the documentation as pages to be opened without a server: build/docs/html/index.html
+	$(BIN)/python -m sphinx -q -b html -W --keep-going -E -d build/docs/doctrees docs build/docs/html
+
+package: $(VENV)/.package  ## wheel and sdist, checked; the wheel tried in a fresh environment
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python scripts/try_wheel.py dist/*.whl
 
 clean:  ## remove the environment and caches, never runs or data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

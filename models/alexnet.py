@@ -1,4 +1,4 @@
-"""The AlexNet of Krizhevsky, Sutskever & Hinton 2012, for images of 32x32 pixels."""
+"""The AlexNet of Krizhevsky et al. 2012, for images of 32x32 pixels."""
 
 from collections import OrderedDict
 from typing import Any, ClassVar

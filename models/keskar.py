@@ -186,13 +186,19 @@ class KeskarConvNet(Classifier, ABC):
 
 
 class KeskarC1(KeskarConvNet):
-    """C1 of Keskar et al. 2017, for CIFAR-10; C3 (CIFAR-100) with 100 classes."""
+    """C1 of Keskar et al. 2017, for CIFAR-10; C3 (CIFAR-100) with 100 classes.
+
+    Batch normalisation uses running averages in evaluation, unlike the released code: see `KeskarF1`.
+    """
 
     layers = staticmethod(keskar_c1)
 
 
 class KeskarC2(KeskarConvNet):
-    """C2 of Keskar et al. 2017, for CIFAR-10; C4 (CIFAR-100) with 100 classes."""
+    """C2 of Keskar et al. 2017, for CIFAR-10; C4 (CIFAR-100) with 100 classes.
+
+    Batch normalisation uses running averages in evaluation, unlike the released code: see `KeskarF1`.
+    """
 
     layers = staticmethod(keskar_c2)
 

@@ -8,7 +8,7 @@ from stratoscope.probes.linear.budget import GIB, Budget
 from stratoscope.probes.linear.control import control_labels, selectivity
 from stratoscope.probes.linear.logistic import LogisticFit, fit_logistic
 from stratoscope.probes.linear.online_probe import OnlineProbe
-from stratoscope.probes.linear.probing import probe
+from stratoscope.probes.linear.probing import LayerScores, probe
 from stratoscope.probes.linear.ridge_regression import RidgeFit, best_left_out, fit_ridge
 from stratoscope.probes.linear.separability import (
     HELD_OUT,
@@ -42,6 +42,7 @@ __all__ = [
     "LabelledBatch",
     "LabelledFeatures",
     "LayerReduction",
+    "LayerScores",
     "Layout",
     "LogisticFit",
     "NeuralCollapse",

@@ -1,4 +1,4 @@
-"""The table in docs/experiments.md of how the bounds of the shipped experiments were chosen: prints it.
+"""The table in docs/reference/experiments.md of how the bounds of the shipped experiments were chosen: prints it.
 
 python scripts/bounds.py
 """

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stratoscope.plotting import plot_layers as plot_layers
     from stratoscope.results.frame import load_runs as load_runs
 
 try:
@@ -28,4 +29,8 @@ if not TYPE_CHECKING:  # where it would let any misspelt name pass
             from stratoscope.results.frame import load_runs
 
             return load_runs
+        if name == "plot_layers":
+            from stratoscope.plotting import plot_layers
+
+            return plot_layers
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("callbacks", "datamodules", "models", "probes")
@@ -27,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what is saved has to know where the loops are, and what is interrupted gives up its fits
     "run": {"callbacks.guards", "models.parts.weights", "probes.giving_up"} | GROUND,
     "results": {"run"} | GROUND,
+    "plotting": {"probes", "datamodules", "callbacks", "results"} | GROUND,
     "fit": {"probes", "datamodules", "models", "callbacks", "run", "results"} | GROUND,
     "experiments": {"probes", "datamodules", "models", "callbacks", "run", "results", "fit"} | GROUND,
     "__main__": {"commands"},
@@ -130,6 +132,27 @@ def test_a_folder_has_its_link_and_its_mapping(folder: str) -> None:
     assert folder in PYPROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
 
 
+def test_types_and_licence_are_offered() -> None:
+    """The marker of PEP 561 is in what the wheel holds, and the licence that is named is there, whole."""
+    assert (ROOT / "stratoscope" / "py.typed").is_file()
+    assert "stratoscope" in PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    assert PYPROJECT["project"]["license"] == "Apache-2.0"
+    licence = (ROOT / "LICENSE").read_text()
+    assert licence.strip().startswith("Apache License")
+    assert "END OF TERMS AND CONDITIONS" in licence
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (cited["license"], cited["version"]) == ("Apache-2.0", PYPROJECT["project"]["version"])
+
+
+def test_issue_forms_ask_for_what_doctor_says() -> None:
+    """Each of them, and a bug's in any case."""
+    for name in ("bug", "wish"):
+        form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml").read_text())
+        asked = [part for part in form["body"] if "stratoscope doctor" in part["attributes"]["label"]]
+        assert len(asked) == 1
+        assert name != "bug" or asked[0]["validations"]["required"]
+
+
 def test_there_is_no_fifth_folder_half_made() -> None:
     """The folders mapped into the wheel are the four and the configs; no other folder of the root is a package."""
     sources = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["sources"]
@@ -197,10 +220,12 @@ def test_every_module_has_a_test_file_of_its_name() -> None:
 
 
 def test_probes_are_pure_pytorch() -> None:
-    """No probe knows Lightning, a logger or a file format."""
+    """No probe knows Lightning, a logger or a file format; pandas only to hand results on."""
     found = set().union(*(imports(file.read_text()) for file in (ROOT / "probes").rglob("*.py")))
     assert {
-        name for name in found if inside(name, {"lightning", "torchmetrics", "torchvision", "logging", *HEAVY})
+        name
+        for name in found
+        if inside(name, {"lightning", "torchmetrics", "torchvision", "logging", *HEAVY} - {"pandas"})
     } == set()
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -31,10 +32,12 @@ from stratoscope.callbacks.instruments.measures import (
 )
 from stratoscope.callbacks.instruments.own_files import folder, goes_on
 from stratoscope.callbacks.instruments.probe_plan import corrected, fitting_seconds, probe_plan
+from stratoscope.callbacks.pictures.layer_panel import Probed, panels
 from stratoscope.callbacks.pictures.measures_figure import draw_measures
+from stratoscope.callbacks.pictures.origin import Origin
 from stratoscope.callbacks.pictures.probe_table import ProbeTable
 from stratoscope.callbacks.pictures.seldom import Seldom
-from stratoscope.callbacks.pictures.separability_figure import draw_separability
+from stratoscope.callbacks.pictures.separability_figure import draw_separability, layers_svg
 from stratoscope.callbacks.samples.layer_features import LayerFeatures
 from stratoscope.callbacks.samples.probed_sets import (
     GIVEN,
@@ -77,6 +80,9 @@ from stratoscope.probes.linear.logistic import FINEST, WEAKEST
 from stratoscope.probes.reading.batches import check_reading
 from stratoscope.probes.reading.reduction import named
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a disk
 FIRST = 100  # training samples looked at before all are read: for the taps, their widths and the number of classes
 
@@ -92,11 +98,13 @@ class LinearProbes(Instrument):
     and on every validation set; samples are read as in validation. What does not fit is refused before the first step
     of training; what goes wrong later costs rows of the table, never the training.
 
-    Writes `probes.csv` (one row per epoch, layer, label kind and set) and `separability.png` to the logger's folder,
-    with measures also `measures.csv` and `measures.png`, and passes accuracies and picture to every logger, as
-    `probe/<labels>/<set>/<layer>`. Rows are appended as they come; pictures are drawn now and then, so that they take a
-    fiftieth of the time, and at the end. Under the names above other callbacks may watch accuracies, EarlyStopping at
-    the end of the training epoch (its default): between two epochs that are probed they keep their last value.
+    Writes `probes.csv` (one row per epoch, layer, label kind and set) and `separability.png` (and `.svg`, which shows
+    intervals under the mouse) to the logger's folder, with measures also `measures.csv` and `measures.png`, and passes
+    accuracies and picture to every logger, as `probe/<labels>/<set>/<layer>`. Rows are appended as they come; pictures
+    are drawn now and then, so that they take a fiftieth of the time, and at the end. Under the names above other
+    callbacks may watch accuracies, EarlyStopping at the end of the training epoch (its default): between two epochs
+    that are probed they keep their last value. In a notebook the callback shows its table; `frame()` gives it, and
+    `stratoscope.plot_layers` draws it.
 
     The weights that are probed are those that go on training. With weight averaging (EMAWeightAveraging,
     StochasticWeightAveraging), whose averages are validated, saved and kept at the end, these are not the averages.
@@ -201,6 +209,7 @@ class LinearProbes(Instrument):
         check_reading(batch)
         self.batch, self.forward = batch, forward
         self.table, self.measured = ProbeTable(), MeasureTable()
+        self.origin = Origin()  # what is known of the network in the table
         self._whole = True  # or the tables have the last epoch of a checkpoint alone
         self._pictures = Seldom()
         self._call: Call | None = None
@@ -208,6 +217,22 @@ class LinearProbes(Instrument):
         self.weights: dict[str, Tensor] = {}  # of the last fits, to start the next ones from
         self._stored_epoch = 0
         self._compared, self._put_back = False, True  # is the network what it was after the first probe?
+
+    def __repr__(self) -> str:
+        """What is probed, and what is known by now."""
+        given = {"taps": self.taps, "ridge": self.ridges if len(self.ridges) > 1 else self.ridges[0], "name": self.name}
+        listed = ", ".join(f"{option}={value!r}" for option, value in given.items() if value is not None)
+        return f"{type(self).__name__}({listed}): {self.table!r}"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with the picture of the table."""
+        if not self.table.epochs:
+            return f"<p>{escape(repr(self))}</p>"
+        return layers_svg(panels([Probed(self.origin, self.table)]))
+
+    def frame(self) -> "DataFrame":
+        """The table as a pandas DataFrame, see `ProbeTable.frame`."""
+        return self.table.frame()
 
     def due(self, epoch: int) -> bool:
         """Whether to probe after this number of epochs."""
@@ -301,6 +326,7 @@ class LinearProbes(Instrument):
             self.files.go_on(to, {"probes.csv": self.table, "measures.csv": self.measured})
         self._whole = True
         self.files.find(to)  # now, so that every checkpoint knows them
+        self.origin = Origin.of_trainer(trainer, pl_module)
         self._pictures = Seldom(owed=trainer.is_global_zero and goes_on(trainer) and bool(self.table.epochs))
         if trainer.global_step == 0 and self.due(0):
             self.probe(trainer, pl_module, 0)
@@ -401,6 +427,8 @@ class LinearProbes(Instrument):
                 rank_zero_info(f"left out, as they cannot be read: {listed}")
         kinds = self._label_kinds(layers)
         self._probed = {tap.name: tap.width for tap in taps}, kinds, list(sets)
+        classes = 1 + max(int(label.max()) for label in layers.labels[TRAIN].values())
+        self.origin = Origin.of_trainer(trainer, pl_module, classes)
         if first:
             _say_unlabelled(layers, kinds)
             if "classifier" in self.needs and not look.classifier:
@@ -536,8 +564,8 @@ class LinearProbes(Instrument):
         if not self.table.epochs:
             return
         if self.measures:
-            draw_measures(self.measured.rows, self.table, self.files.path("measures.png"))
-        draw_separability(self.table, picture := self.files.path("separability.png"))
+            draw_measures(self.measured.rows, self.table, self.origin, self.files.path("measures.png"))
+        draw_separability(self.table, self.origin, picture := self.files.path("separability.png"))
         name = f"separability{f'_{self.name}' if self.name else ''}"
         show_to_all(trainer, {name: picture}, self.table.epochs[-1])
 

@@ -16,6 +16,7 @@ from torch import Tensor, distributed
 from stratoscope.callbacks.instruments.instrument import Instrument, Planned
 from stratoscope.callbacks.instruments.loggers import log_to_all
 from stratoscope.callbacks.instruments.own_files import folder, goes_on
+from stratoscope.callbacks.pictures.origin import Origin
 from stratoscope.callbacks.pictures.probe_table import ProbeTable
 from stratoscope.callbacks.pictures.separability_figure import draw_separability
 from stratoscope.callbacks.samples.loader_samples import padding
@@ -69,12 +70,12 @@ class OnlineProbes(Instrument):
     have equally many. Several processes train the same probes. What does not fit is refused before the first step;
     what goes wrong later costs results, never the training.
 
-    Writes `online_probes.csv` (one row per epoch, layer, label kind and set) and, at the end, `online_probes.png` to
-    the logger's folder, and passes accuracies to every logger as `online_probe/<labels>/<set>/<layer>`; under these
-    names other callbacks may watch them, EarlyStopping at the end of the training epoch (its default). On the training
-    set accuracy and loss are running ones: every batch is scored before the step on it. Validation sets are scored
-    whenever they are validated; the last time in an epoch counts. Batches for which a layer is not finite teach its
-    probes nothing, and its rows of that epoch say so in `failed`, in place of results.
+    Writes `online_probes.csv` (one row per epoch, layer, label kind and set) and, at the end, `online_probes.png` (and
+    `.svg`) to the logger's folder, and passes accuracies to every logger as `online_probe/<labels>/<set>/<layer>`;
+    under these names other callbacks may watch them, EarlyStopping at the end of the training epoch (its default). On
+    the training set accuracy and loss are running ones: every batch is scored before the step on it. Validation sets
+    are scored whenever they are validated; the last time in an epoch counts. Batches for which a layer is not finite
+    teach its probes nothing, and its rows of that epoch say so in `failed`, in place of results.
 
     With weight averaging (EMAWeightAveraging) the training set is scored on the weights that train, and validation sets
     on the averages, which are what is validated then.
@@ -313,7 +314,9 @@ class OnlineProbes(Instrument):
         if trainer.is_global_zero and self.table.epochs:
             Console().print("\nOnline probes, trained beside the network and not to the optimum (~)", highlight=False)
             self.table.print()
-            draw_separability(self.table, self.files.path("online_probes.png"))
+            classes = next((probe.weight.shape[1] for probe in self.probes.values()), None)
+            origin = Origin.of_trainer(trainer, pl_module, classes)
+            draw_separability(self.table, origin, self.files.path("online_probes.png"))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the network as it was."""

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stratoscope.callbacks.instruments.measures import ACCURACY, MEASURES, SIMILARITY, Look, plain
+from stratoscope.callbacks.instruments.measures import MEASURES, SIMILARITY, Look, plain
 from stratoscope.callbacks.pictures.heat_map import Cell, HeatMap
+from stratoscope.callbacks.pictures.layer_panel import Panel, Probed
+from stratoscope.callbacks.pictures.origin import Origin
 from stratoscope.callbacks.pictures.probe_table import ProbeTable
-from stratoscope.callbacks.pictures.separability_figure import probe_panel
 from stratoscope.files.atomic import replacing
 
 Row = dict[str, Any]
@@ -19,7 +20,7 @@ ACROSS = 4  # panels in a row
 COLOURS = 128  # of the picture: a third of the bytes
 
 
-def draw_measures(rows: Sequence[Row], table: ProbeTable, file: Path) -> None:
+def draw_measures(rows: Sequence[Row], table: ProbeTable, origin: Origin, file: Path) -> None:
     """Draw every instrument of a run by layer (from the input, at the bottom, upwards) and epoch, and write a PNG.
 
     Only what was measured has a panel. Panels of one measure, such as NC1 of true and of given labels, stand side by
@@ -29,6 +30,7 @@ def draw_measures(rows: Sequence[Row], table: ProbeTable, file: Path) -> None:
     Args:
         rows: Of a `MeasureTable`.
         table: The probes of the same layers and epochs; at least one row.
+        origin: What is known of the network.
         file: The picture, replaced as a whole.
     """
     import numpy as np  # heavy, as all of these
@@ -39,7 +41,7 @@ def draw_measures(rows: Sequence[Row], table: ProbeTable, file: Path) -> None:
 
     layers, epochs = table.unique("layer"), table.epochs
     rows = [row for row in rows if row["layer"] in layers and row["epoch"] in table.epochs]  # a table may be lost
-    groups = [*_probes(table), *_measured(rows, layers, epochs), *_similarity(rows, layers, epochs)]
+    groups = [_probes(Probed(origin, table)), *_measured(rows, layers, epochs), *_similarity(rows, layers, epochs)]
     places = _places([len(group) for group in groups])
     wide, high = min(3.2, max(2.0, 0.28 * len(epochs))), min(5.0, max(1.3, 0.22 * len(layers)))
     down, across = 1 + max(at[0] for at in places), 1 + max(at[1] for at in places)
@@ -55,18 +57,18 @@ def draw_measures(rows: Sequence[Row], table: ProbeTable, file: Path) -> None:
             axis.set_visible(True)
             panel.draw(axis, _span(panel, group), _font(panel, wide, high), 5.0)
             axis.tick_params("y", labelleft=at[1] == 0)
+        told = ", ".join(filter(None, origin.told(epochs[-1]).values()))
+        figure.suptitle(told, x=0.01, ha="left", fontsize=FONT + 2, wrap=True)
         canvas.draw()  # type: ignore[no-untyped-call]
         pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
         with replacing(file) as part:
             Image.fromarray(pixels).convert("RGB").quantize(COLOURS).save(part, format="png", optimize=True)
 
 
-def _probes(table: ProbeTable) -> list[list[HeatMap]]:
+def _probes(probed: Probed) -> list[HeatMap]:
     return [
-        [
-            probe_panel(table, kind, split, _heading("Linear probe accuracy", kind, split))
-            for kind, split in table.panels()
-        ]
+        Panel(probed, kind, split).heat_map(_heading("Linear probe accuracy", kind, split))
+        for kind, split in probed.table.panels()
     ]
 
 
@@ -139,11 +141,10 @@ def _places_of(names: Sequence[Any]) -> dict[Any, int]:
 
 
 def _span(panel: HeatMap, group: Sequence[HeatMap]) -> tuple[float, float]:
-    """Ends of a colour bar: panels of one measure share them, those of probes and similarities have their own."""
+    """Ends of a colour bar: panels of one measure share them, those of similarities have their own."""
     if panel.unit == SIMILARITY:
         return min(*panel.numbers(), 0.99), 1.0
-    together = [panel] if panel.unit == ACCURACY else group
-    known = [number for one in together for number in one.numbers()] or [0.1, 1.0]
+    known = [number for one in group for number in one.numbers()] or [0.1, 1.0]
     return min(known), max(known)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from html import escape
 from itertools import takewhile
 from typing import Any
 
@@ -12,12 +13,13 @@ from stratoscope.files.table import EpochTable, Row, kinds_of
 from stratoscope.printable import printable
 from stratoscope.probes import HELD_OUT, Separability
 
+UNKNOWN = -1  # epochs of a network whose training nobody knows
 UNFILLED = {field.name: field.default for field in fields(Separability) if field.name not in {"labels", "split"}}
 COLUMNS = kinds_of("epoch", "layer", "width", *(field.name for field in fields(Separability)), "reduced")
 
 
 class ProbeTable(EpochTable):
-    """Results of every probe so far; a second result for the same epoch replaces the first.
+    """Results of every probe so far; a second result for the same epoch replaces the first. A notebook shows it.
 
     Args:
         rows: Rows of an earlier table, as plain dictionaries.
@@ -49,6 +51,35 @@ class ProbeTable(EpochTable):
             rows += [{**known, **asdict(score)} for score in scores]
         self.replace(epoch, rows)
 
+    def __repr__(self) -> str:
+        """Its size, and what is most separable after the last epoch."""
+        if not self.epochs:
+            return "no probes yet"
+        layers, epochs = len(self.unique("layer")), len(self.epochs)
+        return f"{layers} layers x {epochs} epochs; epoch {self.epochs[-1]}: {self.summary(self.epochs[-1])}"
+
+    def _repr_html_(self) -> str:
+        """The tables that `print` prints, for a notebook; in a cell's title its 95 % interval."""
+        if not self.epochs:
+            return f"<p>{self!r}</p>"
+        layers, epochs = self.unique("layer"), evenly(self.epochs, 12)
+        prefix = shared_prefix(layers)
+        parts = []
+        for kind, split in self.panels():
+            cells = self.cells(kind, split)
+            head = "".join(f"<th>{'untrained' if epoch == 0 else epoch}</th>" for epoch in epochs)
+            rows = "".join(
+                f"<tr><th>{escape(printable(layer.removeprefix(prefix)))}</th>"
+                + "".join(_html(cells.get((layer, epoch))) for epoch in epochs)
+                + "</tr>"
+                for layer in layers
+            )
+            parts.append(
+                f"<table><caption>{escape(title(kind, split))}, by epoch</caption>"
+                f"<thead><tr><th>layer</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            )
+        return "".join(parts)
+
     def cells(self, labels: str, split: str) -> dict[tuple[str, int], dict[str, Any]]:
         """The rows of one label kind and split, of the ridge chosen, by (layer, epoch)."""
         wanted = (row for row in self.rows if (row["labels"], row["split"]) == (labels, split) and row["chosen"])
@@ -78,7 +109,7 @@ class ProbeTable(EpochTable):
             fine = [cell for cell in cells.values() if cell["accuracy"] is not None]
             if fine:
                 best = max(fine, key=lambda cell: cell["accuracy"])
-                parts.append(f"{_words(kind)}, {split} set {100 * best['accuracy']:.1f} % at {best['layer']}")
+                parts.append(f"{words(kind)}, {split} set {100 * best['accuracy']:.1f} % at {best['layer']}")
             if failed := [layer for layer, cell in cells.items() if cell["accuracy"] is None]:
                 parts.append(f"FAILED at {', '.join(failed)}: {cells[failed[0]]['failed']}")
             if loose := [cell["layer"] for cell in fine if not cell["converged"]]:
@@ -109,7 +140,7 @@ class ProbeTable(EpochTable):
 
 def title(kind: str, split: str) -> str:
     """Heading of a panel."""
-    return f"Linear probe accuracy on {_words(kind)}, {split} set, in %"
+    return f"Linear probe accuracy on {words(kind)}, {split} set, in %"
 
 
 def evenly(values: list[int], room: int) -> list[int]:
@@ -134,5 +165,13 @@ def _shown(cell: dict[str, Any] | None) -> str:
     return f"{100 * cell['accuracy']:.1f}" + ("" if cell["converged"] else "~")
 
 
-def _words(kind: str) -> str:
+def _html(cell: dict[str, Any] | None) -> str:
+    told = "" if cell is None else cell["failed"]
+    if cell and cell["low"] is not None:
+        told = f"95 % interval {100 * cell['low']:.1f} to {100 * cell['high']:.1f}"
+    return f'<td title="{escape(printable(told))}">{_shown(cell)}</td>'
+
+
+def words(kind: str) -> str:
+    """A label kind in words: `true labels`."""
     return f"{kind}s".replace("_", " ")

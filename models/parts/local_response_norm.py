@@ -153,7 +153,7 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
     Raises:
         ValueError: If the size is below 1, or x has fewer than 2 dimensions.
 
-    Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3; there, alpha is not divided by the size.
+    Source: Krizhevsky et al. 2012, section 3.3; there, alpha is not divided by the size.
     """
     if size < 1:
         raise ValueError(f"size must be 1 or more, got {size}")

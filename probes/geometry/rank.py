@@ -40,7 +40,9 @@ def spectrum(features: Float[Tensor, "n d"]) -> Float[Tensor, " r"]:
 
 
 def effective_rank(variances: Float[Tensor, " r"]) -> float:
-    """Effective rank exp(-sum_k p_k log p_k), p_k = s_k / sum_j s_j, over the singular values s_k of centred features.
+    """Effective rank, over the singular values s_k of centred features.
+
+        exp(-sum_k p_k log p_k),    p_k = s_k / sum_j s_j.
 
     It is d where all directions vary alike, 1 on a line, and no more than the rank.
 
@@ -63,7 +65,9 @@ def effective_rank(variances: Float[Tensor, " r"]) -> float:
 
 
 def participation_ratio(variances: Float[Tensor, " r"]) -> float:
-    """Participation ratio (sum_k v_k)^2 / sum_k v_k^2 of the variances: a rank that weak directions hardly count in.
+    """Participation ratio of the variances v_k: a rank that weak directions hardly count in.
+
+        (sum_k v_k)^2 / sum_k v_k^2.
 
     Args:
         variances: Eigenvalues of the covariance, from `spectrum`.

@@ -2,8 +2,10 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from functools import partial
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,80 @@ from stratoscope.probes.reading.isolation import frozen
 from stratoscope.probes.reading.reduction import AVERAGE_POOL, LayerReduction, by_layer
 from stratoscope.probes.reading.taps import Tap, read_features, select_taps
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 TRAIN, TRUE = "train", "true_label"
+
+
+class LayerScores(dict[str, list[Separability]]):
+    """What `probe` found: by layer, in order of execution, one row per (ridge, set).
+
+    Args:
+        network: Name of the network's class.
+        classes: Number of classes among the labels of the training set.
+        scores: Rows by layer, to begin with.
+    """
+
+    def __init__(self, network: str, classes: int, scores: Mapping[str, list[Separability]] | None = None) -> None:
+        super().__init__(scores or {})
+        self.network, self.classes = network, classes
+
+    def frame(self) -> "DataFrame":
+        """One row per layer, ridge and set: `layer` and the attributes of `Separability`, None as a missing value."""
+        from pandas import DataFrame
+
+        types: dict[Any, str] = {int | None: "Int64", float | None: "float64", bool: "bool"}
+        columns = {field.name: types.get(field.type) for field in fields(Separability)}
+        rows = [{"layer": layer, **asdict(score)} for layer, scores in self.items() for score in scores]
+        frame = DataFrame.from_records(rows, columns=["layer", *columns])
+        return frame.astype({name: kind for name, kind in columns.items() if kind})
+
+    def __repr__(self) -> str:
+        """A line per layer: its features, and the accuracy on every set, in %, with a ~ where it is not certified."""
+        names, rows = self._table()
+        widths = [max(len(row[place]) for row in [names, *rows]) for place in range(len(names))]
+        lines = [
+            "  ".join([
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ])
+            for row in [names, *rows]
+        ]
+        return "\n".join([self._heading(), *lines])
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        names, rows = self._table()
+        head = "".join(f"<th>{escape(name)}</th>" for name in names)
+        body = "".join(
+            f"<tr><th>{escape(layer)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+            for layer, *cells in rows
+        )
+        return (
+            f"<table><caption>{escape(self._heading())}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+    def _heading(self) -> str:
+        return f"Linear probes of {self.network}, accuracy in %, chance {100 / self.classes:.3g}"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """Names of columns, and a row of cells per layer: the scores of the ridge chosen."""
+        splits = list(dict.fromkeys(score.split for scores in self.values() for score in scores))
+        rows = []
+        for layer, scores in self.items():
+            by_split = {score.split: score for score in scores if score.chosen}
+            features = next((str(score.features) for score in by_split.values() if score.features), "")
+            rows.append([layer, features, *(_cell(by_split.get(split)) for split in splits)])
+        return ["layer", "features", *splits], rows
+
+
+def _cell(score: Separability | None) -> str:
+    if score is None or score.accuracy is None or score.low is None or score.high is None:
+        return "failed" if score else ""
+    loose = "" if score.converged else "~"
+    return f"{100 * score.accuracy:.1f}{loose} ({100 * score.low:.1f} to {100 * score.high:.1f})"
 
 
 def probe(
@@ -29,7 +104,7 @@ def probe(
     channels: str | None = None,
     batch: BatchReading | None = None,
     forward: Forward | None = None,
-) -> dict[str, list[Separability]]:
+) -> LayerScores:
     """Fit a linear classifier to every chosen layer, on the set `train`, and score it on all sets.
 
     The network is frozen meanwhile (evaluation mode, no gradients) and left exactly as it was, as are the random
@@ -53,8 +128,9 @@ def probe(
             a function of (network, image).
 
     Returns:
-        By layer, in order of execution, one row per (ridge, set). Those of a layer that gave no features for some
-        samples say so in `failed`. Layers that cannot be read at all are named in a warning.
+        A dictionary that shows itself as a table: by layer, in order of execution, one row per (ridge, set). Those of a
+        layer that gave no features for some samples say so in `failed`. Layers that cannot be read at all are named in
+        a warning.
 
     Raises:
         ValueError: If there is no set `train`, a set is empty, or a tap does not exist.
@@ -73,7 +149,7 @@ def probe(
         )
     labels = {name: part.pop("") for name, part in data.items()}
     classes = max(1, 1 + max(int(label.max()) for label in labels.values()))
-    results: dict[str, list[Separability]] = {}
+    results = LayerScores(type(network).__name__, len(labels[TRAIN].unique()))
     for layer in reader.reduce:
         if layer in reader.missing:
             ridges = ridge if isinstance(ridge, Sequence) else [ridge]

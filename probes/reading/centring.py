@@ -63,7 +63,7 @@ class Centred:
         """The inner products of the rows less the mean."""
         gram = self.mean.new_zeros(len(self.features), len(self.features))
         for columns in self.columns():
-            gram += columns @ columns.T
+            gram.addmm_(columns, columns.T)
         return gram
 
     def constant(self) -> bool:

@@ -1,7 +1,7 @@
 """The file an experiment is read from: `configs/experiments/<paper>/<figure>.yaml`.
 
 The file says everything before the first run: which runs, what is read off them, the published numbers, the claims and
-the bounds that decide on them, and the figures. `docs/experiments.md` explains it by an example.
+the bounds that decide on them, and the figures. `docs/reference/experiments.md` explains it by an example.
 """
 
 import re

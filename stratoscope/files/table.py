@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stratoscope.files.atomic import replacing
 from stratoscope.files.bounded import open_plain
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Row = dict[str, Any]
 LARGEST = 2**53  # whole number that a float holds too
@@ -26,40 +29,42 @@ class Column(NamedTuple):
     Attributes:
         kind: The type of its cells: str, int, float, bool, or `float | str` for a number or the reason why there is
             none. An empty cell is None in a column that is not str.
+        about: What it is, in a line; empty if nothing is known of it.
         says: Whether it tells what a row is about, has a value that was measured, or a detail of how.
         needs: Columns without which it means nothing.
     """
 
     kind: Any
+    about: str = ""
     says: Literal["what", "value", "detail"] = "detail"
     needs: tuple[str, ...] = ()
 
 
 COLUMNS = {
-    "epoch": Column(int, "what"),
-    "step": Column(int, "what"),
-    "layer": Column(str, "what"),  # whose name may well be a number
-    "labels": Column(str, "what"),
-    "split": Column(str, "what"),
-    "measure": Column(str, "what", ("value",)),  # what the value is
-    "value": Column(float | str, "value", ("measure",)),
-    "accuracy": Column(float, "value", ("labels", "split")),
-    "loss": Column(float, "value"),
-    "low": Column(float),  # the 95 % interval of the first value
-    "high": Column(float),
-    "gap": Column(float),  # how far values may be from those of the optimum
-    "chosen": Column(bool),  # False: another row of the same is the one to be shown
-    "correct": Column(int),
-    "count": Column(int),
-    "width": Column(int),
-    "features": Column(int),
-    "ridge": Column(float),
-    "objective": Column(float),
-    "gradient_norm": Column(float),
-    "converged": Column(bool),
-    "iterations": Column(int),
-    "failed": Column(str),  # the reason why there are no values
-    "reduced": Column(str),
+    "epoch": Column(int, "number of finished epochs: 0 is the untrained network", "what"),
+    "step": Column(int, "number of finished steps of training", "what"),
+    "layer": Column(str, "name of the layer, which may well be a number", "what"),
+    "labels": Column(str, "label kind: true_label, given_label, control_label; empty if the row is about none", "what"),
+    "split": Column(str, "name of the set that was measured on: train, held_out, test or a further test set", "what"),
+    "measure": Column(str, "what the value is", "what", ("value",)),
+    "value": Column(float | str, "the measure's value, or the reason why there is none", "value", ("measure",)),
+    "accuracy": Column(float, "share of samples classified correctly, in [0, 1]", "value", ("labels", "split")),
+    "loss": Column(float, "mean cross-entropy in nats, without the penalty", "value"),
+    "low": Column(float, "lower end of the 95 % interval of the first value (Wilson)"),
+    "high": Column(float, "upper end of that interval"),
+    "gap": Column(float, "upper bound on how far the objective is from its optimum, in nats (duality gap)"),
+    "chosen": Column(bool, "whether this row is the one to be shown; False: another of the same (ridge) is"),
+    "correct": Column(int, "number of samples classified correctly"),
+    "count": Column(int, "number of samples"),
+    "width": Column(int, "numbers per sample in the layer's activation"),
+    "features": Column(int, "numbers per sample that the probe was given, after the reduction"),
+    "ridge": Column(float, "strength of the L2 penalty, ridge/2 |W|^2, on standardised features"),
+    "objective": Column(float, "penalised mean cross-entropy on the set that was fitted, in nats"),
+    "gradient_norm": Column(float, "norm of the objective's gradient at the fitted weights"),
+    "converged": Column(bool, "whether the gap is within the tolerance"),
+    "iterations": Column(int, "iterations spent on the fit"),
+    "failed": Column(str, "the reason why there are no values; empty if there are"),
+    "reduced": Column(str, "what was done to the activation to reduce it; empty if all of it was probed"),
 }
 NEVER_EMPTY = {"epoch", "layer", "measure", "chosen"}
 
@@ -141,6 +146,16 @@ class EpochTable:
     def unique(self, column: str) -> list[Any]:
         """The different values of a column, in order of appearance."""
         return list(dict.fromkeys(row[column] for row in self.rows))
+
+    def frame(self) -> "DataFrame":
+        """All rows as a pandas DataFrame with the columns of the file; an empty cell is missing (NaN, NA or None)."""
+        from pandas import DataFrame
+
+        types = {int: "Int64", float: "float64", bool: "boolean"}
+        frame = DataFrame.from_records(
+            [[row[name] for name in self.columns] for row in self.rows], columns=[*self.columns]
+        )
+        return frame.astype({name: types[kind] for name, kind in self.columns.items() if kind in types})
 
     def write(self, file: Path) -> None:
         """Bring a file up to date.
@@ -364,8 +379,8 @@ def _column(name: str, cells: Iterable[str]) -> tuple[Column, Callable[[str], An
             for cell in filter(None, cells):
                 float(cell)
         except ValueError:
-            return Column(str, "what"), str
-        return Column(float, "value"), _number
+            return Column(str, says="what"), str
+        return Column(float, says="value"), _number
     readers: dict[Any, Callable[[str], Any]] = {str: str, float: _number, int: whole}
     cell_of = readers.get(known.kind, partial(_value, known.kind))
     if name in NEVER_EMPTY:

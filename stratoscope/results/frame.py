@@ -30,6 +30,8 @@ COLUMNS = [
     "gap",
 ]
 
+ALWAYS = ("model", "data", "data.corruption")  # options with a column in every table
+
 
 def load_runs(folder: str | Path = "runs/") -> "DataFrame":
     """Read all runs below a folder, at any depth, into one tidy table: a row per number.
@@ -38,13 +40,14 @@ def load_runs(folder: str | Path = "runs/") -> "DataFrame":
     (metrics, or the table of an instrument: probes, online_probes, measures; of a LinearProbes named deep:
     probes_deep, measures_deep), `epoch`, `step`, `name` (train/accuracy, test/loss, ...; accuracy and loss of probes;
     the measure), `layer`, `labels`, `split`, `value`; `low` and `high`, the 95 % interval of an accuracy of a table;
-    `gap`, how far a probe may be from its optimum; what else the rows of a table are about; and one for every entry of
-    the config that differs between runs, named as its option (`model.depth`, `data.corruption`, `seed_everything`), so
-    that grouping by it is one word:
+    `gap`, how far a probe may be from its optimum; what else the rows of a table are about; `model`, `data` and
+    `data.corruption` ("none" where there is none), also of a single run; and one for every other entry of the config
+    that differs between runs, named as its option (`model.depth`, `seed_everything`), so that grouping by it is one
+    word:
 
         runs = load_runs()
         test = runs[runs.name == "test/accuracy"]
-        test.pivot_table(index="epoch", columns="model.depth", values="value").plot()
+        test.pivot_table(index="epoch", columns="data.corruption", values="value").plot()
 
     Of several ridges the rows of the chosen one are here (`load_run` has all), and the probes' accuracies once, as
     probes. What was not measured or failed has no row; what was measured and is no number has NaN.
@@ -83,7 +86,8 @@ def load_runs(folder: str | Path = "runs/") -> "DataFrame":
     for column in ("value", "low", "high", "gap"):
         frame[column] = frame[column].astype("float64")
     settings = {name: run.settings for name, run in runs.items()}
-    return frame.assign(**{key: _column(frame["run"], settings, key) for key in differing(list(settings.values()))})
+    keys = dict.fromkeys([*ALWAYS, *differing(list(settings.values()))])
+    return frame.assign(**{key: _column(frame["run"], settings, key) for key in keys})
 
 
 def numbers(run: RunRecord, name: str) -> Iterator[Row]:
@@ -132,6 +136,6 @@ def _column(runs: Any, settings: dict[str, dict[str, Any]], key: str) -> Any:
     if all(isinstance(value, str) for value in given):
         values = {run: "none" if key in settings[run] and value is None else value for run, value in values.items()}
     column = runs.map(values)
-    if len(given) < len(values) and all(type(value) is int for value in given):
+    if 0 < len(given) < len(values) and all(type(value) is int for value in given):
         return column.astype("Int64")
     return column

@@ -205,7 +205,7 @@ def test_exact_resume_works_in_any_trainer(epoch: int, batch: int | None) -> Non
     quiet: dict[str, Any] = dict.fromkeys(names, False)
     ends, rates = [], []
     for file, stops in (("whole", []), ("parts", [Stop(epoch, batch)])):
-        trainer = None
+        trainer, module = None, None
         for last in ([*stops], []) if stops else ([],):
             torch.manual_seed(0)
             module, callbacks = Own(2352), [ExactResume(3), Rates(file), *last]
@@ -222,6 +222,7 @@ def test_exact_resume_works_in_any_trainer(epoch: int, batch: int | None) -> Non
                 going_on = "saved/stopped.ckpt" if stops and not last else None
                 trainer.fit(module, datamodule=Digits(seed=1), ckpt_path=going_on)
         assert trainer is not None
+        assert module is not None
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
         ends.append([module.state_dict(), trainer.optimizers[0].state_dict(), found])
         rates.append(Rates.curve(file))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stratoscope.callbacks.pictures.heat_map import Cell, HeatMap
 from stratoscope.callbacks.pictures.probe_table import evenly, shared_prefix
+from stratoscope.callbacks.pictures.separability_figure import COLOURS, MARKERS
 from stratoscope.experiments.experiment import SEED, Experiment, Figure, Quantity, place_of
 from stratoscope.experiments.measured import course, in_unit, layers
 from stratoscope.experiments.quantities import Estimate, Result, compared, drawn
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 Row = dict[str, Any]
-# Okabe and Ito's colours, told apart by every kind of colour vision, but for the yellow, which is too light for lines
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
-MARKERS = "os^Dv<>P"
 MANY = 25  # points of a line that need no marks
 TALLEST, NAMED = 12.0, 32  # inches of a heat map; most layers that are named
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, SubsetRandomSampler, TensorDataset
 
+from stratoscope import plot_layers
 from stratoscope.callbacks import LinearProbes
 from stratoscope.commands.table import main
 from stratoscope.datamodules import Digits, RandomLabels, RandomSubset
@@ -154,6 +156,29 @@ def test_a_layer_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     assert {row["failed"] for row in rest} == {"OutOfMemoryError: out of memory"}
 
 
+def test_the_callback_shows_itself(tmp_path: Path) -> None:
+    """In a line, in a notebook as the picture with its numbers, as a frame, and drawn by plot_layers."""
+    probes = LinearProbes(["first", "last"], name="deep")
+    assert repr(probes) == "LinearProbes(taps=['first', 'last'], ridge=0.001, name='deep'): no probes yet"
+    assert probes._repr_html_() == f"<p>{escape(repr(probes))}</p>"
+    with pytest.raises(ValueError, match="no probes to draw yet"):
+        plot_layers(probes)
+    fit(tmp_path, probes)
+    assert repr(probes).partition(": ")[2].startswith("2 layers x 3 epochs; epoch 2: true labels, val set ")
+    html = probes._repr_html_()
+    assert html.startswith("<svg")
+    assert "Linear probes: Somebody, 2 epochs, chance 33.3 %" in html
+    assert html.count("<title>") == 2 * 3
+    frame = probes.frame()
+    assert frame.accuracy.tolist() == [float(row["accuracy"]) for row in rows(tmp_path)]
+    figure = plot_layers(probes)
+    assert figure.get_suptitle() == "Linear probes: Somebody, 2 epochs, chance 33.3 %"
+    shades = figure.axes[0].images[0].get_array()
+    assert shades is not None
+    expected = frame[(frame.split == "val") & (frame.layer == "last")].accuracy
+    assert shades[1].tolist() == (100 * expected).tolist()
+
+
 def test_every_layer_epoch_and_set_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table has one row per epoch, layer in order of execution, and set, on a plain (image, label) loader."""
     monkeypatch.undo()  # with its picture
@@ -162,6 +187,7 @@ def test_every_layer_epoch_and_set_has_a_row(tmp_path: Path, monkeypatch: pytest
     layers = ["input", "first", "norm", "last"]
     assert keys == [(e, layer, "true_label", split) for e in "012" for layer in layers for split in ("train", "val")]
     assert (tmp_path / "separability.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "separability.svg").read_text().count("<title>") == 3 * 4
 
 
 def test_rows_are_what_a_fit_by_hand_gives(tmp_path: Path) -> None:

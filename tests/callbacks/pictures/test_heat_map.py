@@ -1,13 +1,15 @@
 """Tests of callbacks/pictures/heat_map.py."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from stratoscope.callbacks.pictures.heat_map import HeatMap
+from stratoscope.callbacks.pictures.heat_map import HeatMap, ink
 
 LAYERS = ["network.block1.relu", "network.block2.relu", "network.logits"]
 
@@ -29,7 +31,7 @@ def test_rows_go_up_from_the_input_and_names_lose_what_they_share(axis: Any) -> 
     """Epochs on the other axis; the heading on the left."""
     HeatMap("Accuracy", "%", LAYERS, [0, 5], {(0, 0): (10.0, "10")}).draw(axis, (0, 100))
     assert [tick.get_text() for tick in axis.get_yticklabels()] == ["block1.relu", "block2.relu", "logits"]
-    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["0", "5"]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["0\nuntrained", "5"]
     assert axis.get_ylim()[0] < axis.get_ylim()[1]
     assert axis.get_xlabel() == "epochs of training"
     assert axis.get_title("left") == "Accuracy"
@@ -40,7 +42,8 @@ def test_numbers_stand_in_their_cells_and_crosses_where_one_failed(axis: Any) ->
     cells = {(0, 0): (10.0, "10"), (2, 1): (90.0, "90"), (1, 1): None}
     HeatMap("Accuracy", "%", LAYERS, [0, 5], cells).draw(axis, (0, 100))
     assert shown(axis) == {(0, 0): "10", (2, 1): "90"}
-    crosses = [(float(line.get_ydata()[0]), float(line.get_xdata()[0])) for line in axis.lines]
+    marked = [line for line in axis.lines if line.get_marker() == "x"]
+    crosses = [(float(line.get_ydata()[0]), float(line.get_xdata()[0])) for line in marked]
     assert crosses == [(1.0, 1.0)]
     shades = axis.images[0].get_array()
     assert shades[0, 0] == 10.0
@@ -101,3 +104,49 @@ def test_layers_against_layers_are_named_on_both_sides(axis: Any) -> None:
     assert len(across) <= 8
     assert (across[0], across[-1]) == ("layer0", "layer49")
     assert axis.get_xlabel() == ""
+
+
+def test_differences_go_apart_from_a_white_zero(axis: Any) -> None:
+    """As far down as up; in grey both sides look alike, so that without numbers what is below 0 is hatched."""
+    cells = {(0, 0): (-10.0, "-10"), (1, 0): (40.0, "+40"), (2, 0): (0.0, "0")}
+    panel = HeatMap("Change", "points", LAYERS, [5], cells, difference=True)
+    image = panel.draw(axis, (-10.0, 40.0))
+    assert image.get_clim() == (-40.0, 40.0)
+    assert np.min(image.cmap(image.norm(np.array([0.0])))) > 0.9
+    assert not axis.collections
+    panel.draw(axis, (-10.0, 40.0), font=None)
+    hatched = axis.collections[-1]
+    assert hatched.get_hatch() == "////"
+    (cell,) = hatched.get_paths()
+    assert cell.get_extents().extents.tolist() == [-0.5, -0.5, 0.5, 0.5]
+
+
+def test_panels_may_share_a_colour_bar(axis: Any) -> None:
+    """Then each has none of its own."""
+    panel = HeatMap("Accuracy", "%", LAYERS, [1], {(0, 0): (10.0, "10")})
+    image = panel.draw(axis, (0, 100), bar=False)
+    assert len(axis.figure.axes) == 1
+    panel.draw_bar(image, [axis])
+    assert axis.figure.axes[1].get_ylabel() == "%"
+
+
+@pytest.mark.parametrize("difference", [False, True])
+def test_numbers_can_be_read_on_every_colour(difference: bool) -> None:
+    """The ink is at least three times as light or as dark as the ground, as WCAG asks of graphics."""
+
+    def light(colour: Sequence[float]) -> float:
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    colours, _ = HeatMap("", "", LAYERS, [1], {}, difference=difference).colours((0.0, 1.0))
+    for place in range(101):
+        ground = colours(place / 100)
+        on, below = light(ground) + 0.05, (1.05 if ink(ground) == "white" else 0.05)
+        assert max(on, below) / min(on, below) > 3
+
+
+def test_sequential_colours_keep_their_order_in_grey() -> None:
+    """Printed without colours, more is lighter."""
+    colours, _ = HeatMap("", "", LAYERS, [1], {}).colours((0.0, 1.0))
+    grey = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b, _ in map(colours, range(256))]
+    assert all(low < high for low, high in pairwise(grey[::8]))

@@ -8,6 +8,7 @@ from PIL import Image
 
 from stratoscope.callbacks.pictures.heat_map import HeatMap
 from stratoscope.callbacks.pictures.measures_figure import draw_measures
+from stratoscope.callbacks.pictures.origin import Origin
 from stratoscope.callbacks.pictures.probe_table import ProbeTable
 from stratoscope.probes import Separability
 
@@ -72,7 +73,7 @@ def panels(monkeypatch: pytest.MonkeyPatch) -> dict[str, HeatMap]:
 
 def test_every_measure_has_a_panel_with_its_values(tmp_path: Path, panels: dict[str, HeatMap]) -> None:
     """And nothing else has; what failed is crossed out; similarities are symmetric with 1 on the diagonal."""
-    draw_measures(measured(4, 3), probed(4, 3), tmp_path / "measures.png")
+    draw_measures(measured(4, 3), probed(4, 3), Origin("MLP", "Digits", classes=10), tmp_path / "measures.png")
     assert list(panels) == [
         "Linear probe accuracy\ntrue labels, test set",
         "Linear probe accuracy\ngiven labels, train set",
@@ -104,7 +105,7 @@ def test_every_measure_has_a_panel_with_its_values(tmp_path: Path, panels: dict[
 def test_pictures_of_any_size_stay_small(layers: int, epochs: int, tmp_path: Path) -> None:
     """Below 300 kB, and no larger than a page or so."""
     file = tmp_path / "measures.png"
-    draw_measures(measured(layers, epochs), probed(layers, epochs), file)
+    draw_measures(measured(layers, epochs), probed(layers, epochs), Origin(), file)
     assert file.stat().st_size < 300_000
     with Image.open(file) as picture:
         assert picture.format == "PNG"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas
 import pytest
 
 from stratoscope.callbacks.pictures.probe_table import ProbeTable, evenly, shared_prefix
@@ -85,3 +86,36 @@ def test_the_shared_prefix_is_whole_modules() -> None:
     assert shared_prefix(["first", "network.conv2"]) == ""
     assert shared_prefix(["block1.a", "block12.b"]) == ""
     assert shared_prefix(["input"]) == ""
+
+
+def test_a_table_shows_itself() -> None:
+    """Its size and the last epoch in a line; in a notebook layers x epochs, with intervals in titles, escaped."""
+    assert repr(ProbeTable()) == "no probes yet"
+    assert ProbeTable()._repr_html_() == "<p>no probes yet</p>"
+    table = filled(2)
+    assert repr(table) == (
+        "2 layers x 2 epochs; epoch 1: true labels, test set 25.1 % at net.b; FAILED at net.a: features contain NaN"
+    )
+    table.put(2, {"net.<b>": (4, [Separability("true_label", "test", 0.5, 0.25, 0.75, converged=True)])})
+    html = table._repr_html_()
+    assert "Linear probe accuracy on true labels, test set, in %, by epoch" in html
+    assert "<th>layer</th><th>untrained</th><th>1</th><th>2</th>" in html
+    assert '<td title="features contain NaN">failed</td>' in html
+    assert (
+        '<th>&lt;b&gt;</th><td title=""></td><td title=""></td><td title="95 % interval 25.0 to 75.0">50.0</td>' in html
+    )
+
+
+def test_the_frame_has_the_rows_of_the_file(tmp_path: Path) -> None:
+    """With their types; what failed is missing."""
+    table = filled(2)
+    table.write(tmp_path / "probes.csv")
+    frame = table.frame()
+    read = pandas.read_csv(tmp_path / "probes.csv", keep_default_na=False, na_values={"accuracy": ""})
+    assert list(frame.columns) == list(read.columns)
+    assert [frame[name].dtype.name for name in ("epoch", "accuracy", "chosen")] == ["Int64", "float64", "boolean"]
+    for name in ("epoch", "layer", "accuracy", "converged", "failed"):
+        assert frame[name].astype(object).where(frame[name].notna(), None).tolist() == (
+            read[name].astype(object).where(read[name].notna(), None).tolist()
+        )
+    assert ProbeTable().frame().shape == (0, len(frame.columns))

@@ -1,5 +1,6 @@
 """Tests of probes/linear/probing.py."""
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from stratoscope.probes.linear.probing import probe
-from stratoscope.probes.linear.separability import LabelledFeatures, separability
+from stratoscope.probes.linear.probing import LayerScores, probe
+from stratoscope.probes.linear.separability import LabelledFeatures, Separability, separability
 
 
 def data(n: int, seed: int) -> TensorDataset:
@@ -219,3 +220,51 @@ def test_what_cannot_be_put_back_is_named_in_a_warning() -> None:
 
     with pytest.warns(UserWarning, match="has changed the network in 0.numbers"):
         probe(nn.Sequential(Reading()), {"train": [data(60, 0).tensors]})
+
+
+def test_what_was_found_shows_itself(network: nn.Sequential) -> None:
+    """It is the dictionary it was, with a line per layer, the same in a notebook, and a frame that pandas can read."""
+    found = probe(network, {"train": [data(90, 0).tensors], "test": [data(50, 1).tensors]}, taps=["input", "4"])
+    assert isinstance(found, dict)
+    assert found == dict(found)
+    assert (found.network, found.classes) == ("Sequential", 3)
+    lines = repr(found).splitlines()
+    assert lines[0] == "Linear probes of Sequential, accuracy in %, chance 33.3"
+    assert lines[1].split() == ["layer", "features", "train", "test"]
+    first = found["input"][1]
+    assert first.accuracy is not None
+    assert first.low is not None
+    assert first.high is not None
+    cell = f"{100 * first.accuracy:.1f} ({100 * first.low:.1f} to {100 * first.high:.1f})"
+    assert lines[2].split()[:2] == ["input", "8"]
+    assert lines[2].endswith(cell)
+    assert len({len(line) for line in lines[1:]}) == 1
+    html = found._repr_html_()
+    assert "<caption>Linear probes of Sequential" in html
+    assert "<tr><th>input</th><td>8</td><td>" in html
+    assert f"<td>{cell}</td></tr>" in html
+    frame = found.frame()
+    assert frame[["layer", "split"]].to_numpy().tolist() == [
+        [layer, split] for layer in ("input", "4") for split in ("train", "test")
+    ]
+    assert frame.accuracy.tolist() == [row.accuracy for rows in found.values() for row in rows]
+    assert frame["count"].tolist() == [90, 50] * 2
+    assert pickle.loads(pickle.dumps(found)).frame().equals(frame)
+
+
+def test_failures_and_several_ridges_show_too() -> None:
+    """The chosen ridge in the table, all in the frame; what failed says so, as missing numbers."""
+    rows = [
+        Separability("true_label", "train", 0.5, 0.25, 0.75, 1, 2, ridge=ridge, chosen=ridge > 1)
+        for ridge in (1.0, 2.0)
+    ]
+    scores = LayerScores("Net", 2, {"<a>": rows, "b": [Separability("true_label", "train", failed="NaN")]})
+    assert repr(scores).splitlines()[2:] == [
+        "<a>              50.0~ (25.0 to 75.0)",
+        "b                              failed",
+    ]
+    assert "<th>&lt;a&gt;</th>" in scores._repr_html_()
+    frame = scores.frame()
+    assert frame.accuracy.isna().tolist() == [False, False, True]
+    assert frame.correct.isna().tolist() == [False, False, True]
+    assert frame.failed.tolist() == ["", "", "NaN"]

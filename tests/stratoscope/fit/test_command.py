@@ -269,7 +269,8 @@ def test_a_run_leaves_its_record(capsys: pytest.CaptureFixture[str]) -> None:
     main(f"{LOOSE} --data.corruption RandomLabels --trainer.max_epochs 2 --run one".split())
     left = {str(path.relative_to("runs/one")) for path in Path("runs/one").rglob("*") if path.is_file()}
     checkpoints = {f"checkpoints/{name}.ckpt{digest}" for name in ("last", "previous") for digest in ("", ".sha256")}
-    assert left == {"config.yaml", "metrics.csv", "probes.csv", "run.json", "separability.png", *checkpoints}
+    pictures = {"separability.png", "separability.svg"}
+    assert left == {"config.yaml", "metrics.csv", "probes.csv", "run.json", *pictures, *checkpoints}
     record = json.loads(Path("runs/one/run.json").read_text())
     assert record["status"] == "finished"
     assert {"torch", "lightning", "stratoscope"} <= record["versions"].keys()

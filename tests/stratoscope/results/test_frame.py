@@ -63,17 +63,28 @@ def test_every_number_is_in_the_table_once(runs: Path) -> None:
 
 
 def test_settings_that_differ_are_columns(runs: Path) -> None:
-    """Under the names of their options, with nothing that is the same in all runs; null does not vanish in groups."""
+    """Under the names of their options, beside network, data and corruption; null does not vanish in groups."""
     frame = load_runs(runs)
     settings = set(frame.columns[13:])
     expected = {"command", "model.depth", "data.corruption", "trainer.max_epochs", "trainer.callbacks"}
     assert expected <= settings
-    assert {"model", "data", "model.width", "seed_everything", "data.corruption.seed"} & settings == set()
+    assert {"model", "data"} <= settings
+    assert {"model.width", "seed_everything", "data.corruption.seed"} & settings == set()
     fits = frame[(frame.command == "fit") & (frame.name == "test/accuracy")]
     assert fits.groupby(["data.corruption", "model.depth"]).size().to_dict() == {
         ("RandomLabels", 1): 2,
         ("none", 2): 3,
     }
+
+
+@pytest.mark.parametrize(("run", "corruption"), [("random", "RandomLabels"), ("größe/δ/true", "none")])
+def test_a_single_run_is_grouped_like_many(run: str, corruption: str, runs: Path) -> None:
+    """Row C7: the README's line on a folder with one run, and on a run itself, with a corruption or without."""
+    frame = load_runs(runs / run)
+    by = frame[frame.name == "test/accuracy"].pivot_table(index="epoch", columns="data.corruption", values="value")
+    assert list(by.columns) == [corruption]
+    assert len(by) == load_run(runs / run).epochs
+    assert (set(frame.model), set(frame.data)) == ({"MLP"}, {"Digits"})
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -161,6 +172,7 @@ def test_an_empty_folder_has_no_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     frame = load_runs()
     assert len(frame) == 0
     assert list(frame.columns[:4]) == ["run", "status", "source", "epoch"]
+    assert list(frame.columns[-3:]) == ["model", "data", "data.corruption"]
     assert "ls: there are no runs in runs" in refused("ls", capsys)
     with pytest.raises(FileNotFoundError, match="there is no folder nosuch"):
         load_runs("nosuch")

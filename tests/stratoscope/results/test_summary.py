@@ -69,7 +69,7 @@ def test_the_best_layer_now_and_ever(capsys: pytest.CaptureFixture[str]) -> None
     """For each kind of label and set; fits that were not chosen do not count."""
     names = ("epoch", "layer", "labels", "split", "accuracy", "chosen")
     cells = [(0, "fc1", 0.9, True), (1, "fc1", 0.25, True), (1, "fc2", 0.5, True), (1, "fc2", 1.0, False)]
-    rows = [
+    rows: list[dict[str, Any]] = [
         dict(zip(names, (epoch, layer, "true_label", "test", accuracy, chosen), strict=True))
         for epoch, layer, accuracy, chosen in cells
     ]

@@ -1,4 +1,4 @@
-"""The table of networks in README.md: every count is that of the network, and says whose number it is."""
+"""docs/reference/networks.md: every parameter count is that of the network, and says whose number it is."""
 
 import re
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from lightning.pytorch import LightningModule
 
 from stratoscope import models
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-ROWS = dict(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]* \| ([^|]*) \|$", README, re.MULTILINE))
+PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "networks.md").read_text()
+ROWS = dict(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]* \| ([^|]*) \|$", PAGE, re.MULTILINE))
 Maker = Callable[[], LightningModule]
 # by row: the networks of its numbers, in their order, each of them all variants that have this number
 COUNTED: dict[str, list[list[Maker]]] = {
