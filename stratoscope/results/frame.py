@@ -1,7 +1,9 @@
 """All numbers of all runs as one table for notebooks: `from stratoscope import load_runs`."""
 
+import gc
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,18 +68,19 @@ def load_runs(folder: str | Path = "runs/") -> "DataFrame":
     top = Path(folder).expanduser()
     runs: dict[str, RunRecord] = {}
     rows: list[Row] = []
-    for path in find_runs(top):
-        try:
-            run = load_run(path)
-        except DamagedRun as error:
-            warnings.warn(f"left out: {error}", stacklevel=2)
-            continue
-        name = run.name if path == top else path.relative_to(top).as_posix()
-        if found := list(numbers(run, name)):
-            runs[name] = run
-            rows += found
-        elif run.command != "predict":  # which leaves none
-            warnings.warn(f"left out: {path} has no metrics yet", stacklevel=2)
+    with _nothing_collected():
+        for path in find_runs(top):
+            try:
+                run = load_run(path)
+            except DamagedRun as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+                continue
+            name = run.name if path == top else path.relative_to(top).as_posix()
+            if found := list(numbers(run, name)):
+                runs[name] = run
+                rows += found
+            elif run.command != "predict":  # which leaves none
+                warnings.warn(f"left out: {path} has no metrics yet", stacklevel=2)
     tables = (table for run in runs.values() for table in run.tables.values())
     what = {column: None for table in tables for column in table.that("what") if column != "measure"}
     frame = DataFrame.from_records(rows, columns=[*dict.fromkeys([*COLUMNS, *what])])
@@ -88,6 +91,18 @@ def load_runs(folder: str | Path = "runs/") -> "DataFrame":
     settings = {name: run.settings for name, run in runs.items()}
     keys = dict.fromkeys([*ALWAYS, *differing(list(settings.values()))])
     return frame.assign(**{key: _column(frame["run"], settings, key) for key in keys})
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Garbage collection waits: so many rows would set it off again and again, and none of them is garbage."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def numbers(run: RunRecord, name: str) -> Iterator[Row]:

@@ -1,6 +1,7 @@
 """Tests of stratoscope/results/frame.py: all numbers of all runs in one table; and what ls, show and best refuse."""
 
 import csv
+import gc
 import subprocess
 import sys
 import warnings
@@ -232,3 +233,16 @@ def test_a_table_of_any_name_and_columns_is_read(runs: Path) -> None:
     assert list(rows["of"]) == ["weights"] * 2
     assert list(rows["name"]) == ["x"] * 2
     assert list(rows.value) == [2.0, 3.0]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_as_before(enabled: bool, tmp_path: Path) -> None:
+    """It waits while runs are read, whatever comes of that."""
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with pytest.raises(FileNotFoundError):
+            load_runs(tmp_path / "nowhere")
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()
