@@ -44,7 +44,7 @@ test test-all: export OMP_NUM_THREADS = 1
 # what is imported by hundreds of processes is compiled once
 test test-all: export PYTHONDONTWRITEBYTECODE =
 
-test: $(VENV)/.test  ## the tests that take less than some ten minutes together, on two idle cores
+test: $(VENV)/.test  ## the tests that take some six minutes together, on two idle cores
 	$(BIN)/python -m pytest $(ON_ALL_CORES) -m 'not slow'
 
 test-all: $(VENV)/.test  ## every test

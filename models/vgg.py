@@ -10,6 +10,7 @@ from torch.optim import SGD
 from stratoscope.models.parts.classifier import Classifier
 from stratoscope.models.parts.initialisation import initialise
 from stratoscope.models.parts.tapped import Tapped
+from stratoscope.models.parts.widths import widened
 from stratoscope.models.schedules import DividedAt
 
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the five stacks
@@ -25,6 +26,7 @@ def vgg(
     dropout: float = 0.5,
     channels: int = 3,
     classes: int = 10,
+    width_multiplier: float = 1.0,
 ) -> nn.Sequential:
     """Five stacks of 3x3 convolutions, each pooled to half the height and width, and logits.
 
@@ -40,6 +42,7 @@ def vgg(
         dropout: Probability that a unit of these layers is dropped.
         channels: Channels of the images.
         classes: Number of classes.
+        width_multiplier: Factor on the channels of all convolutions.
 
     Returns:
         The network for images of up to 32x32 pixels (28x28 too: poolings round up), by default with 14,724,042
@@ -57,8 +60,8 @@ def vgg(
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    inputs = channels
-    for stack, (width, convolutions) in enumerate(zip(WIDTHS, CONVOLUTIONS[depth], strict=True), start=1):
+    inputs, widths = channels, widened(WIDTHS, width_multiplier)
+    for stack, (width, convolutions) in enumerate(zip(widths, CONVOLUTIONS[depth], strict=True), start=1):
         for number in range(1, convolutions + 1):
             layers[f"conv{stack}_{number}"] = nn.Conv2d(inputs, width, kernel_size=3, padding=1, bias=not batch_norm)
             if batch_norm:
@@ -88,6 +91,7 @@ class VGG(Classifier):
         dropout: Probability that a unit of these layers is dropped.
         channels: Channels of the images.
         classes: Number of classes.
+        width_multiplier: Factor on the channels of all convolutions.
         optimizer: Optimiser; SGD, learning rate 0.01, momentum 0.9, weight decay 0.0005 in the paper.
         scheduler: Learning-rate schedule. In the paper a division by 10 whenever the validation
             accuracy stood still, three times in 74 epochs; here at every quarter of these.
@@ -104,8 +108,10 @@ class VGG(Classifier):
         dropout: float = 0.5,
         channels: int = 3,
         classes: int = 10,
+        width_multiplier: float = 1.0,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.01, momentum=0.9, weight_decay=5e-4),
         scheduler: LRSchedulerCallable = lambda optimizer: DividedAt(optimizer, first=19, second=37, third=56),
         **switches: Any,
     ) -> None:
-        super().__init__(vgg(depth, batch_norm, hidden, dropout, channels, classes), optimizer, scheduler, **switches)
+        network = vgg(depth, batch_norm, hidden, dropout, channels, classes, width_multiplier)
+        super().__init__(network, optimizer, scheduler, **switches)

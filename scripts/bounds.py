@@ -32,7 +32,7 @@ def _rows() -> Iterator[list[str]]:
         experiment = read_experiment(name)
         for place, claim in enumerate(experiment.claims):
             unit = experiment.quantities[claim.quantity].unit
-            unit = "" if claim.over is not None else f" {unit}" if unit else ""
+            unit = "" if claim.over is not None or claim.correlation else f" {unit}" if unit else ""
             published = ", ".join(map(brief, claim.paper)) or "-"
             scale = " (full scale)" if claim.full_scale else ""
             yield [f"`{name}`" * (not place), claim.text, published, f"{bounds(claim, unit)}{scale}", claim.basis]

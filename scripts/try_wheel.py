@@ -69,6 +69,7 @@ def main(words: Sequence[str]) -> None:
         if str(Path(place).resolve()) not in run(python, "-c", ABOUT):
             raise SystemExit("try_wheel: another stratoscope than the wheel's was imported")
         run(stratoscope, "fit", "--config", "configs/quickstart.yaml")
+        run(stratoscope, "report", "_")  # a part of the name of the one run
         run(stratoscope, "reproduce", "alain2016/skip", "--scale", "digits", "--dry-run")
         run(python, "-c", NUMBERS)
 

@@ -6,15 +6,20 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
 
 import jaxtyping
+import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
+from stratoscope.experiments import launcher
 from stratoscope.fit.command import build
+from tests.made_once import share
 from tests.pictures import draw_nothing
 
 FORK = multiprocessing.get_context("fork")
@@ -96,12 +101,37 @@ def finish_pair(run: Callable[[], object], name: str) -> list[int]:
     return [finish(process) for process in processes]
 
 
+def fork_runs(put: Callable[[Any, str, Any], None]) -> None:
+    """Let experiments fork their runs from this process, and not from a server, which imports everything first.
+
+    Those of a launcher in another process come from its server, as they do for users.
+
+    Args:
+        put: Sets attributes, as pytest's monkeypatch does.
+    """
+    here = os.getpid()
+
+    def context(kind: str) -> Any:
+        return FORK if os.getpid() == here else multiprocessing.get_context(kind)
+
+    def ensure_running() -> None:
+        if os.getpid() != here:
+            forkserver.ensure_running()
+
+    put(
+        launcher, "multiprocessing", SimpleNamespace(get_context=context, parent_process=multiprocessing.parent_process)
+    )
+    put(launcher, "forkserver", SimpleNamespace(ensure_running=ensure_running))
+
+
 def _warm() -> None:
     """Do once what every forked command would begin with: imports, and the parser's look at all signatures."""
     import matplotlib.figure  # noqa: F401
 
     environment = dict(os.environ)
-    build(["fit", "--model", "MLP", "--data", "Digits", "--trainer.accelerator", "cpu"])
+    with pytest.MonkeyPatch.context() as patch:
+        share(patch.setattr)
+        build(["fit", "--model", "MLP", "--data", "Digits", "--trainer.accelerator", "cpu"])
     os.environ.clear()
     os.environ.update(environment)
 

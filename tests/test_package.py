@@ -23,14 +23,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "probes": set(),
     "datamodules": {"files"},
     "models": {"datamodules", "files"},
-    # Lightning's loaders have names for all of these; weights of other trainers are read in one place
-    "callbacks": {"probes", "datamodules.set_names", "models.parts.weights"} | GROUND,
+    # Lightning's loaders have names for all of these; what checkpoints of any trainer hold is read in one place
+    "callbacks": {"probes", "datamodules.set_names", "models.parts.weights", "models.parts.optimizer_state"} | GROUND,
     # what is saved has to know where the loops are, and what is interrupted gives up its fits
     "run": {"callbacks.guards", "models.parts.weights", "probes.giving_up"} | GROUND,
     "results": {"run"} | GROUND,
     "plotting": {"probes", "datamodules", "callbacks", "results"} | GROUND,
+    "pages": {"plotting", "callbacks", "results"} | GROUND,
     "fit": {"probes", "datamodules", "models", "callbacks", "run", "results"} | GROUND,
-    "experiments": {"probes", "datamodules", "models", "callbacks", "run", "results", "fit"} | GROUND,
+    "experiments": {"probes", "datamodules", "models", "callbacks", "run", "results", "pages", "fit"} | GROUND,
     "__main__": {"commands"},
 }
 INNER = [file for file in sorted((ROOT / "stratoscope").rglob("*.py")) if not {*FOLDERS} & {*file.parts[-4:-1]}]

@@ -1,9 +1,7 @@
 """Linear probes of every layer while a network trains (Alain & Bengio 2016), fitted to convergence at frozen epochs."""
 
-import errno
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -11,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from stratoscope.callbacks.guards.exact_loops import finished_epochs
-from stratoscope.callbacks.instruments.instrument import Instrument, Planned
+from stratoscope.callbacks.instruments.frozen_instrument import FrozenInstrument, shard_of
+from stratoscope.callbacks.instruments.instrument import Planned
 from stratoscope.callbacks.instruments.loggers import log_to_all, show_to_all
 from stratoscope.callbacks.instruments.measures import (
     CONTROL,
@@ -38,6 +35,8 @@ from stratoscope.callbacks.pictures.origin import Origin
 from stratoscope.callbacks.pictures.probe_table import ProbeTable
 from stratoscope.callbacks.pictures.seldom import Seldom
 from stratoscope.callbacks.pictures.separability_figure import draw_separability, layers_svg
+from stratoscope.callbacks.progress.above import console_above
+from stratoscope.callbacks.progress.tracked import tracked
 from stratoscope.callbacks.samples.layer_features import LayerFeatures
 from stratoscope.callbacks.samples.probed_sets import (
     GIVEN,
@@ -45,18 +44,14 @@ from stratoscope.callbacks.samples.probed_sets import (
     TRUE,
     ProbedSet,
     SampleChoice,
-    as_validated,
-    labelled_batch,
     probed_sets,
 )
-from stratoscope.callbacks.samples.progress import tracked
-from stratoscope.files.table import Row
+from stratoscope.files.table import EpochTable, Row
 from stratoscope.probes import (
     GIB,
     HELD_OUT,
     Budget,
     Call,
-    FailedTogether,
     LabelledBatch,
     LabelledFeatures,
     LayerReduction,
@@ -77,17 +72,13 @@ from stratoscope.probes import (
 from stratoscope.probes import reduction as named_reduction
 from stratoscope.probes.giving_up import go_on
 from stratoscope.probes.linear.logistic import FINEST, WEAKEST
-from stratoscope.probes.reading.batches import check_reading
 from stratoscope.probes.reading.reduction import named
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a disk
-FIRST = 100  # training samples looked at before all are read: for the taps, their widths and the number of classes
 
-
-class LinearProbes(Instrument):
+class LinearProbes(FrozenInstrument):
     """Fits a linear classifier to every chosen layer at initialisation and after epochs of training.
 
     The network is frozen and left exactly as it was: training is bit for bit what it is without the callback (unless
@@ -167,7 +158,7 @@ class LinearProbes(Instrument):
         forward: str | Callable[[Any, Any], Any] | None = None,
         held_out_from: Literal["train", "test"] | None = None,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, batch, forward)
         for option, value in {"width": width, "every_n_epochs": every_n_epochs, "train_samples": train_samples}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{option} must be 1 or more, got {value}")
@@ -206,17 +197,12 @@ class LinearProbes(Instrument):
             if measure not in MEASURES:
                 raise ValueError(f"measures must be of {', '.join(MEASURES)}; got {measure}")
         self.needs = needed(self.measures)
-        check_reading(batch)
-        self.batch, self.forward = batch, forward
         self.table, self.measured = ProbeTable(), MeasureTable()
         self.origin = Origin()  # what is known of the network in the table
         self._whole = True  # or the tables have the last epoch of a checkpoint alone
         self._pictures = Seldom()
-        self._call: Call | None = None
         self._probed: tuple[dict[str, int], list[str], list[str]] = {}, [TRUE], [TRAIN]  # layers, label kinds, sets
         self.weights: dict[str, Tensor] = {}  # of the last fits, to start the next ones from
-        self._stored_epoch = 0
-        self._compared, self._put_back = False, True  # is the network what it was after the first probe?
 
     def __repr__(self) -> str:
         """What is probed, and what is known by now."""
@@ -233,6 +219,11 @@ class LinearProbes(Instrument):
     def frame(self) -> "DataFrame":
         """The table as a pandas DataFrame, see `ProbeTable.frame`."""
         return self.table.frame()
+
+    @property
+    def tables(self) -> dict[str, EpochTable]:
+        """Probes and, if there are any, measures."""
+        return {"probes": self.table, **({"measures": self.measured} if self.measures else {})}
 
     def due(self, epoch: int) -> bool:
         """Whether to probe after this number of epochs."""
@@ -321,15 +312,12 @@ class LinearProbes(Instrument):
         self._compared, self._put_back = False, True
         if trainer.global_step == 0:
             self._forget()
-        to = folder(trainer)
-        if not self._whole and trainer.is_global_zero and goes_on(trainer):
-            self.files.go_on(to, {"probes.csv": self.table, "measures.csv": self.measured})
+        self.files.begin(trainer, {"probes.csv": self.table, "measures.csv": self.measured}, self._whole)
         self._whole = True
-        self.files.find(to)  # now, so that every checkpoint knows them
         self.origin = Origin.of_trainer(trainer, pl_module)
         self._pictures = Seldom(owed=trainer.is_global_zero and goes_on(trainer) and bool(self.table.epochs))
         if trainer.global_step == 0 and self.due(0):
-            self.probe(trainer, pl_module, 0)
+            self.measure(trainer, pl_module, 0)
             return
         with self._left_as_it_is(trainer, pl_module), trainer.precision_plugin.forward_context():
             self._look(trainer, pl_module)
@@ -342,73 +330,30 @@ class LinearProbes(Instrument):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe after an epoch; whatever goes wrong costs the rows of this epoch, and training goes on."""
         if self.due(epoch := trainer.current_epoch + 1):
-            self.probe(trainer, pl_module, epoch, fails=False)
+            self.measure(trainer, pl_module, epoch, fails=False)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Probe a stored network (`validate`)."""
-        if trainer.state.fn == TrainerFn.VALIDATING:
-            self._call = None
-            self._forget()  # what the checkpoint remembers is another run's
-            self._pictures = Seldom()
-            self.probe(trainer, pl_module, self._stored_epoch)
-            self._print(trainer)
+    def _begin_stored(self, trainer: Trainer, module: LightningModule) -> None:
+        """Begin new tables."""
+        self._forget()
+        self._pictures = Seldom()
 
     def _forget(self) -> None:
         self.table, self.weights, self.measured, self._whole = ProbeTable(), {}, MeasureTable(), True
-        self.files.forget()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw and print the table of the whole run."""
         self._pictures.at_last(partial(self._draw, trainer))
         self._print(trainer)
 
-    def _file_failure(self, epoch: int, error: Exception) -> None:
+    def _file_failure(self, epoch: int, reason: str) -> None:
         """Rows that say why there are no results at an epoch."""
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
         layers, kinds, splits = self._probed
         problems = [(kind, ridge) for kind in kinds for ridge in self.ridges]
         self.table.put(epoch, {layer: (width, failed(problems, splits, reason)) for layer, width in layers.items()}, {})
-        rank_zero_warn(f"probes of epoch {epoch} failed, and training goes on: {reason}")
 
-    def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int, fails: bool = True) -> None:
-        """Fit and score the probes of all chosen layers, now.
-
-        Args:
-            trainer: The trainer, whose data loaders give training and validation sets.
-            pl_module: The network.
-            epoch: Number of finished epochs, to file the results under.
-            fails: Whether what goes wrong is an error; otherwise it costs the rows of the epoch, which say why.
-        """
-        if not self._put_back:
-            return
-        with self._left_as_it_is(trainer, pl_module):
-            try:
-                self._probe(trainer, pl_module, epoch)
-            except Exception as error:
-                if getattr(error, "errno", None) in FULL:
-                    raise  # nothing else could be written either: the run ends, and goes on when there is room
-                if fails or (trainer.world_size > 1 and not isinstance(error, FailedTogether)):
-                    raise  # the other processes are waiting for this one
-                self._file_failure(epoch, error)
-            self._publish(trainer, epoch)
-
-    @contextmanager
-    def _left_as_it_is(self, trainer: Trainer, module: LightningModule) -> Iterator[None]:
-        """Freeze the network and, the first time, see whether it is what it was afterwards."""
-        with frozen(module, compare=not self._compared) as changed, as_validated(trainer):
-            yield
-        self._compared = True
-        self._put_back = trainer.strategy.reduce_boolean_decision(not changed)
-        if not self._put_back:
-            where = f"{', '.join(changed[:5])}{', ...' * (len(changed) > 5)}"
-            rank_zero_warn(
-                f"a probe changes {type(module).__name__} in {where}, "
-                "which cannot be put back: it is not probed again, and training goes on"
-            )
-
-    def _probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
-        began = time.monotonic()
-        shard = Shard(trainer.global_rank, trainer.world_size, trainer.strategy.root_device)
+    def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
+        """Fit and score the probes of all chosen layers."""
+        began, shard = time.monotonic(), shard_of(trainer)
         with trainer.precision_plugin.forward_context():
             look = self._look_together(trainer, pl_module, shard)
             taps, budget, sets = look.taps, look.budget, look.sets
@@ -500,10 +445,6 @@ class LinearProbes(Instrument):
             self._probed = {tap.name: tap.width for tap in taps}, [TRUE, GIVEN] if two else [TRUE], list(sets)
         return _Look(sets, call, taps, reduce, widths, left_out, budget, classifier)
 
-    def _some(self, trainer: Trainer, part: ProbedSet, size: int = FIRST) -> LabelledBatch:
-        """Some samples of a set."""
-        return labelled_batch(trainer, next(iter(part.blocks([part.indices[:size]]))), part.place, self.batch)
-
     def _label_kinds(self, layers: LayerFeatures) -> list[str]:
         """What probes are fitted to; control labels are made here."""
         train = layers.labels[TRAIN]
@@ -563,11 +504,13 @@ class LinearProbes(Instrument):
         """Draw the tables, if there is anything in them, and pass the picture to the loggers that take it."""
         if not self.table.epochs:
             return
+        ending = f"_{self.name}" if self.name else ""
+        pictures = {f"separability{ending}": self.files.path("separability.png")}
+        draw_separability(self.table, self.origin, pictures[f"separability{ending}"])
         if self.measures:
-            draw_measures(self.measured.rows, self.table, self.origin, self.files.path("measures.png"))
-        draw_separability(self.table, self.origin, picture := self.files.path("separability.png"))
-        name = f"separability{f'_{self.name}' if self.name else ''}"
-        show_to_all(trainer, {name: picture}, self.table.epochs[-1])
+            pictures[f"measures{ending}"] = self.files.path("measures.png")
+            draw_measures(self.measured.rows, self.table, self.origin, pictures[f"measures{ending}"])
+        show_to_all(trainer, pictures, self.table.epochs[-1])
 
     def accuracies(self, epoch: int) -> dict[str, float]:
         """Those of an epoch, by layer, label kind and set."""
@@ -579,7 +522,7 @@ class LinearProbes(Instrument):
 
     def _print(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and self.table.epochs:
-            self.table.print()
+            self.table.print(console_above(trainer))
             if failures := self.table.failures():
                 rank_zero_warn(
                     f"{len(failures)} probes failed: {'; '.join(failures[:3])}{'; ...' * (len(failures) > 3)}"
@@ -598,10 +541,6 @@ class LinearProbes(Instrument):
             self.measured, self.weights = MeasureTable(**state_dict["measured"]), state_dict["weights"]
             if "files" in state_dict:  # not so in checkpoints of the first releases
                 self.files.load_state_dict(state_dict["files"])
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note how many epochs a stored network was trained for."""
-        self._stored_epoch = finished_epochs(checkpoint)
 
     def _settings(self) -> dict[str, Any]:
         names = ("taps", "width", "ridges", "reduction", "tolerance", "seed", "measures")

@@ -10,15 +10,15 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import CombinedLoader, rank_zero_info, rank_zero_warn
-from rich.console import Console
 from torch import Tensor, distributed
 
 from stratoscope.callbacks.instruments.instrument import Instrument, Planned
-from stratoscope.callbacks.instruments.loggers import log_to_all
-from stratoscope.callbacks.instruments.own_files import folder, goes_on
+from stratoscope.callbacks.instruments.loggers import log_to_all, show_to_all
+from stratoscope.callbacks.instruments.own_files import goes_on
 from stratoscope.callbacks.pictures.origin import Origin
 from stratoscope.callbacks.pictures.probe_table import ProbeTable
 from stratoscope.callbacks.pictures.separability_figure import draw_separability
+from stratoscope.callbacks.progress.above import console_above
 from stratoscope.callbacks.samples.loader_samples import padding
 from stratoscope.callbacks.samples.probed_sets import GIVEN, TRAIN, TRUE
 from stratoscope.datamodules.set_names import named_sets
@@ -197,12 +197,8 @@ class OnlineProbes(Instrument):
             )
         if trainer.global_step == 0:
             self._forget()
-            self.files.forget()
-        to = folder(trainer)
-        if not self._whole and trainer.is_global_zero and goes_on(trainer):
-            self.files.go_on(to, {"online_probes.csv": self.table})
+        self.files.begin(trainer, {"online_probes.csv": self.table}, self._whole)
         self._whole = True
-        self.files.find(to)  # now, so that every checkpoint knows them
         if self.table.epochs:  # a run that goes on
             trainer.callback_metrics.update(self.watched(self.table.epochs[-1]))
         if not goes_on(trainer):  # the table of the run before has its rows
@@ -312,14 +308,18 @@ class OnlineProbes(Instrument):
         """Print and draw the table of the whole run."""
         self._leave()
         if trainer.is_global_zero and self.table.epochs:
-            Console().print("\nOnline probes, trained beside the network and not to the optimum (~)", highlight=False)
-            self.table.print()
+            console = console_above(trainer)
+            console.print("\nOnline probes, trained beside the network and not to the optimum (~)", highlight=False)
+            self.table.print(console)
             classes = next((probe.weight.shape[1] for probe in self.probes.values()), None)
             origin = Origin.of_trainer(trainer, pl_module, classes)
-            draw_separability(self.table, origin, self.files.path("online_probes.png"))
+            draw_separability(self.table, origin, picture := self.files.path("online_probes.png"))
+            name = f"online_separability{f'_{self.name}' if self.name else ''}"
+            show_to_all(trainer, {name: picture}, self.table.epochs[-1])
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the network as it was."""
+        super().on_exception(trainer, pl_module, exception)
         self._leave()
 
     def state_dict(self) -> dict[str, Any]:

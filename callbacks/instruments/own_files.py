@@ -1,6 +1,6 @@
 """The files an instrument leaves: none that another run has left is ever overwritten."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -22,6 +22,30 @@ def goes_on(trainer: Trainer) -> bool:
     return bool(trainer.ckpt_path) and Path(str(trainer.ckpt_path)).resolve().is_relative_to(
         Path(trainer.default_root_dir).resolve()
     )
+
+
+def run_of(checkpoint: str) -> str:
+    """A name for a checkpoint: that of its run, or else of the file.
+
+    Args:
+        checkpoint: Its path.
+    """
+    path = Path(checkpoint)
+    return path.absolute().parent.parent.name if path.absolute().parent.name == "checkpoints" else path.name
+
+
+def distinct(checkpoints: Sequence[str]) -> list[str]:
+    """Names for checkpoints: those of their runs, with the file's where two are of one run, else their paths.
+
+    Args:
+        checkpoints: Their paths.
+    """
+    names = [run_of(one) for one in checkpoints]
+    longer = [f"{name} {Path(one).stem}" for name, one in zip(names, checkpoints, strict=True)]
+    for choice in (names, longer):
+        if len({*choice}) == len(choice):
+            return choice
+    return list(checkpoints)
 
 
 class OwnFiles:
@@ -58,6 +82,21 @@ class OwnFiles:
             self.number += 1
         if self.number > 1:
             rank_zero_info(f"{to / self._named(self.first, 1)} is of another run: this one writes {file.name}")
+
+    def begin(self, trainer: Trainer, tables: Mapping[str, EpochTable], whole: bool) -> None:
+        """Choose the names for a training that begins, or goes on with what it has written.
+
+        Args:
+            trainer: The trainer.
+            tables: By the names of their files.
+            whole: Whether they have all their rows, or those of the last epoch alone, as in checkpoints.
+        """
+        if trainer.global_step == 0:
+            self.forget()
+        to = folder(trainer)
+        if not whole and trainer.is_global_zero and goes_on(trainer):
+            self.go_on(to, tables)
+        self.find(to)  # now, so that every checkpoint knows them
 
     def path(self, file: str) -> Path:
         """The path of a file, such as probes.csv, in the folder that was looked at last."""

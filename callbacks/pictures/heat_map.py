@@ -30,6 +30,7 @@ class HeatMap:
         log: Whether colours follow the logarithm of the numbers.
         difference: Whether the numbers are differences: their colours go apart from a white 0.
         hints: More of what there is to say of a cell, by row and column, where a picture can show it (`svg`).
+        chance: The number that guessing gives, likewise.
     """
 
     heading: str
@@ -41,6 +42,7 @@ class HeatMap:
     log: bool = False
     difference: bool = False
     hints: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    chance: float | None = None
 
     def numbers(self) -> list[float]:
         """The numbers that have a colour: all, or those above 0 if colours are logarithmic."""
@@ -57,7 +59,7 @@ class HeatMap:
         from matplotlib.colors import LogNorm, Normalize
 
         if self.difference:
-            far = max(abs(span[0]), abs(span[1]), self.least)
+            far = max(abs(span[0]), abs(span[1]), self.least) or 1.0
             return colormaps[DIVERGING], Normalize(-far, far, clip=True)
         high = max(span[1], 1.1 * span[0] if self.log else span[0] + self.least)
         return colormaps[SEQUENTIAL], (LogNorm if self.log else Normalize)(span[0], high, clip=True)

@@ -41,7 +41,7 @@ def draw_measures(rows: Sequence[Row], table: ProbeTable, origin: Origin, file: 
 
     layers, epochs = table.unique("layer"), table.epochs
     rows = [row for row in rows if row["layer"] in layers and row["epoch"] in table.epochs]  # a table may be lost
-    groups = [_probes(Probed(origin, table)), *_measured(rows, layers, epochs), *_similarity(rows, layers, epochs)]
+    groups = [_probes(Probed(origin, table)), *_measured(rows, layers, epochs), *similarities(rows, layers, epochs)]
     places = _places([len(group) for group in groups])
     wide, high = min(3.2, max(2.0, 0.28 * len(epochs))), min(5.0, max(1.3, 0.22 * len(layers)))
     down, across = 1 + max(at[0] for at in places), 1 + max(at[1] for at in places)
@@ -55,7 +55,7 @@ def draw_measures(rows: Sequence[Row], table: ProbeTable, origin: Origin, file: 
         for (panel, group), at in zip(panels, places, strict=True):
             axis = grid[at]
             axis.set_visible(True)
-            panel.draw(axis, _span(panel, group), _font(panel, wide, high), 5.0)
+            panel.draw(axis, own_span(panel, group), _font(panel, wide, high), 5.0)
             axis.tick_params("y", labelleft=at[1] == 0)
         told = ", ".join(filter(None, origin.told(epochs[-1]).values()))
         figure.suptitle(told, x=0.01, ha="left", fontsize=FONT + 2, wrap=True)
@@ -104,7 +104,17 @@ def _measured(rows: Sequence[Row], layers: list[str], epochs: list[int]) -> list
     return groups
 
 
-def _similarity(rows: Sequence[Row], layers: list[str], epochs: list[int]) -> list[list[HeatMap]]:
+def similarities(rows: Sequence[Row], layers: list[str], epochs: list[int]) -> list[list[HeatMap]]:
+    """Maps of CKA: with the first and the previous epoch, and between the layers at the last one.
+
+    Args:
+        rows: Of a `MeasureTable`; other measures are left out.
+        layers: The rows of the maps, from the input on.
+        epochs: Those that were measured.
+
+    Returns:
+        One group of maps; none if there is no similarity.
+    """
     first: dict[At, Cell] = {}
     previous: dict[At, Cell] = {}
     between: dict[At, Cell] = {}
@@ -140,8 +150,13 @@ def _places_of(names: Sequence[Any]) -> dict[Any, int]:
     return {name: at for at, name in enumerate(names)}
 
 
-def _span(panel: HeatMap, group: Sequence[HeatMap]) -> tuple[float, float]:
-    """Ends of a colour bar: panels of one measure share them, those of similarities have their own."""
+def own_span(panel: HeatMap, group: Sequence[HeatMap]) -> tuple[float, float]:
+    """Ends of a colour bar: panels of one measure share them, those of similarities have their own.
+
+    Args:
+        panel: Whose colour bar it is.
+        group: All panels of its measure.
+    """
     if panel.unit == SIMILARITY:
         return min(*panel.numbers(), 0.99), 1.0
     known = [number for one in group for number in one.numbers()] or [0.1, 1.0]

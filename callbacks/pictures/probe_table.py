@@ -116,9 +116,13 @@ class ProbeTable(EpochTable):
                 parts.append(f"not converged at {', '.join(loose)}")
         return "; ".join(parts)
 
-    def print(self) -> None:
-        """Print layers x epochs, one table per panel; as many epochs as fit, evenly chosen."""
-        console = Console(markup=False, emoji=False)
+    def print(self, console: Console | None = None) -> None:
+        """Print layers x epochs, one table per panel; as many epochs as fit, evenly chosen.
+
+        Args:
+            console: Where to; by default standard output.
+        """
+        console = console or Console(markup=False, emoji=False)
         layers, epochs = self.unique("layer"), self.unique("epoch")
         prefix = shared_prefix(layers)
         widest = max(len(layer) - len(prefix) for layer in layers)
@@ -173,5 +177,5 @@ def _html(cell: dict[str, Any] | None) -> str:
 
 
 def words(kind: str) -> str:
-    """A label kind in words: `true labels`."""
-    return f"{kind}s".replace("_", " ")
+    """A label kind in words: `true labels`; what else a row is about, as it stands."""
+    return f"{kind}s".replace("_", " ") if kind.endswith("_label") else kind

@@ -3,6 +3,8 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,7 +61,7 @@ def _heat_maps(shown: Sequence[Panel], common: str, titles: Sequence[str], axis:
     wide, tall = 0.9 + INCH_PER_EPOCH * columns, min(TALLEST, 1.0 + INCH_PER_LAYER * layers)
     room = wide < WIDEST and tall < TALLEST
     if axis is not None:
-        maps[0].draw(axis, _span(maps), names=(NAMED, 24), font=FONT if room else None)
+        maps[0].draw(axis, shared_span(maps), names=(NAMED, 24), font=FONT if room else None)
         axis.set_title(_wrapped(f"{common}\n{titles[0]}", 60), loc="left", fontsize="medium")
         return axis.figure  # type: ignore[return-value]  # whatever it is in
     longest = max(4.0, 0.075 * max(map(len, titles)))  # inches
@@ -71,7 +73,7 @@ def _heat_maps(shown: Sequence[Panel], common: str, titles: Sequence[str], axis:
         grid.flat[place].set_visible(False)
     images = []
     for place, one in enumerate(maps):
-        drawn = one.draw(grid.flat[place], _span(maps), names=(NAMED, 24), font=FONT if room else None, bar=False)
+        drawn = one.draw(grid.flat[place], shared_span(maps), names=(NAMED, 24), font=FONT if room else None, bar=False)
         images.append(drawn)
         same = place % across and one.layers == maps[place - 1].layers
         grid.flat[place].tick_params("y", labelleft=not same)
@@ -107,6 +109,8 @@ def _profile(shown: Sequence[Panel], common: str, titles: Sequence[str], axis: "
     elif shown[0].value == "accuracy":
         for chance in dict.fromkeys(filter(None, (panel.probed.origin.chance for panel in shown))):
             axis.axhline(100 * chance, color="0.4", linestyle="--", linewidth=0.8, label="chance")
+    if shown[0].look.log and shown[0].show == "value":
+        axis.set_yscale("log")
     prefix = shared_prefix(layers)
     places = evenly(list(range(len(layers))), NAMED)
     axis.set_xticks(places, [layers[at].removeprefix(prefix) for at in places], rotation=45, ha="right")
@@ -133,10 +137,17 @@ def _figure(wide: float, tall: float) -> "Figure":
 
     figure = Figure(figsize=(wide, tall), layout="constrained")
     FigureCanvasAgg(figure)
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]  # else only where pyplot is imported
     return figure
 
 
-def _span(maps: Sequence[HeatMap]) -> tuple[float, float]:
+def _png(figure: "Figure") -> bytes:
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
+
+
+def shared_span(maps: Sequence[HeatMap]) -> tuple[float, float]:
     """The smallest and the largest number: panels beside each other have the same colours."""
     known = [number for one in maps for number in one.numbers()] or [0.0, 100.0]
     return min(known), max(known)
@@ -154,7 +165,7 @@ def layers_svg(shown: Sequence[Panel]) -> str:
     """
     common, titles = headings(shown)
     maps = [panel.heat_map(title) for panel, title in zip(shown, titles, strict=True)]
-    return svg(common, maps, _span(maps))
+    return svg(common, maps, shared_span(maps))
 
 
 def draw_separability(table: ProbeTable, origin: Origin, file: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from stratoscope.callbacks.progress.tracked import tracked
 from stratoscope.callbacks.samples.probed_sets import GIVEN, TRUE, ProbedSet, labelled_batch
-from stratoscope.callbacks.samples.progress import tracked
 from stratoscope.probes import (
     Call,
     LabelledBatch,

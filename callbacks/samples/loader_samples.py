@@ -17,7 +17,9 @@ from torch.utils.data import (
 )
 
 
-def given_samples(loader: Any, split: str, batches: float | None = None) -> tuple[list[int], str]:
+def given_samples(
+    loader: Any, split: str, batches: float | None = None, reader: str = "LinearProbes"
+) -> tuple[list[int], str]:
     """The samples that a loader gives over the epochs of a training, on all processes together.
 
     Args:
@@ -25,6 +27,7 @@ def given_samples(loader: Any, split: str, batches: float | None = None) -> tupl
         split: Name of the set, for messages.
         batches: How much of every epoch is taken, as Lightning's limits say: a number of batches or, as a float, a
             share of them. None takes all samples that may come.
+        reader: Who reads them, for messages.
 
     Returns:
         Their indices, in the order of the set unless the sampler has one of its own; and in words what they are, empty
@@ -33,11 +36,11 @@ def given_samples(loader: Any, split: str, batches: float | None = None) -> tupl
     Raises:
         TypeError: If they cannot be known, or not be read by index.
     """
-    size = _size(loader, split)
+    size = _size(loader, split, reader)
     sampler = _innermost(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
     if batches is not None and (few := _first_batches(loader, batches)) is not None:
         return few, f"those of the first batches, which every epoch takes ({len(few):,} of {size:,})"
-    indices = _indices(sampler, size, split)
+    indices = _indices(sampler, size, split, reader)
     name = type(sampler).__name__
     partly = f"those that {name} gives ({len({*indices}):,} of {size:,})" if len({*indices}) < size else ""
     if batches is not None and _taken(loader, batches) < _batches(loader):
@@ -62,7 +65,7 @@ def padding(loader: Any, batch_idx: int, size: int) -> int:
     return min(size, max(0, first + size - real))
 
 
-def _size(loader: Any, split: str) -> int:
+def _size(loader: Any, split: str, reader: str) -> int:
     """The size of a loader's data set.
 
     Raises:
@@ -71,7 +74,7 @@ def _size(loader: Any, split: str) -> int:
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         inside = f" of {type(loader.dataset).__name__}" if isinstance(loader, DataLoader) else ""
         raise TypeError(
-            f"LinearProbes needs a DataLoader over an indexed data set for {split}, as it reads the same samples at "
+            f"{reader} needs a DataLoader over an indexed data set for {split}, as it reads the same samples at "
             f"every epoch; got {type(loader).__name__}{inside}: put the samples to probe into a data set with an index "
             "and a length, or use OnlineProbes, which reads the batches that train"
         )
@@ -79,7 +82,7 @@ def _size(loader: Any, split: str) -> int:
         loader.batch_sampler is None and not isinstance(loader.sampler, BatchSampler)
     ):
         raise TypeError(
-            f"LinearProbes needs a DataLoader over single samples with an index for {split}, got one with batch_size "
+            f"{reader} needs a DataLoader over single samples with an index for {split}, got one with batch_size "
             f"{loader.batch_size} over {type(loader.dataset).__name__}"
         )
     return len(loader.dataset)
@@ -110,7 +113,7 @@ def _reach(sampler: Any) -> int:
     return len(sampler) * getattr(sampler, "batch_size", 1) if isinstance(sampler, Sized) else 0
 
 
-def _indices(sampler: Any, size: int, split: str) -> list[int]:
+def _indices(sampler: Any, size: int, split: str, reader: str) -> list[int]:
     """Every sample that a sampler may give.
 
     Raises:
@@ -120,7 +123,7 @@ def _indices(sampler: Any, size: int, split: str) -> list[int]:
         likely = torch.as_tensor(sampler.weights).nonzero()[:, 0].tolist()
         if sampler.num_samples >= len(likely):
             return likely
-        raise TypeError(_unknown(sampler, sampler.num_samples, len(likely), split))
+        raise TypeError(_unknown(sampler, sampler.num_samples, len(likely), split, reader))
     own = getattr(sampler, "indices", None)
     if isinstance(own, (Sequence, Tensor, np.ndarray)) and not isinstance(own, str):
         return sorted(int(index) for index in own)
@@ -132,12 +135,12 @@ def _indices(sampler: Any, size: int, split: str) -> list[int]:
         size = len(sampler.data_source)
     if not isinstance(sampler, Sized) or _reach(sampler) >= size:
         return list(range(size))
-    raise TypeError(_unknown(sampler, _reach(sampler), size, split))
+    raise TypeError(_unknown(sampler, _reach(sampler), size, split, reader))
 
 
-def _unknown(sampler: Any, many: int, size: int, split: str) -> str:
+def _unknown(sampler: Any, many: int, size: int, split: str, reader: str) -> str:
     return (
-        f"LinearProbes cannot tell which {many} of {size} samples {type(sampler).__name__} takes, for {split}: give "
+        f"{reader} cannot tell which {many} of {size} samples {type(sampler).__name__} takes, for {split}: give "
         "it an attribute indices, or a Subset of the data"
     )
 

@@ -63,12 +63,14 @@ class SampleChoice:
         held_out: Samples that no probe is fitted on, nor scored on.
         seed: Decides the random parts.
         held_out_from: The set they are of: `train`, or `test`, which is the first validation set.
+        reader: Who reads them, for messages.
     """
 
     fitted: int | None
     held_out: int
     seed: int
     held_out_from: str = TRAIN
+    reader: str = "LinearProbes"
 
     def size(self, available: int) -> int:
         """How many training samples the probes are fitted on.
@@ -82,9 +84,12 @@ class SampleChoice:
         held_out = self.held_out if self.held_out_from == TRAIN else 0
         size = available - held_out if self.fitted is None else self.fitted
         if size < 2 or size + held_out > available:
-            wanted = f"{held_out} held-out" + (f" and {size} training" if self.fitted else "")
+            wanted = [f"{held_out} held-out"] * bool(held_out) + [f"{size} training"] * bool(
+                self.fitted or not held_out
+            )
             raise ValueError(
-                f"LinearProbes cannot take {wanted} samples from {available}: two or more must be left to fit on"
+                f"{self.reader} cannot take {' and '.join(wanted)} samples from {available}: "
+                "two or more must be left to read"
             )
         return size
 
@@ -107,7 +112,7 @@ class SampleChoice:
         """
         if self.held_out >= len(indices):
             raise ValueError(
-                f"LinearProbes cannot hold {self.held_out} of {len(indices)} {split} samples out: some must be left "
+                f"{self.reader} cannot hold {self.held_out} of {len(indices)} {split} samples out: some must be left "
                 "to score on"
             )
         return self._parts(indices, len(indices) - self.held_out, self.held_out)
@@ -120,7 +125,7 @@ class SampleChoice:
 
 
 def probed_sets(
-    trainer: Trainer, choice: SampleChoice, readable: Callable[[ProbedSet], object]
+    trainer: Trainer, choice: SampleChoice, readable: Callable[[ProbedSet], object], limit_tests: float | None = None
 ) -> dict[str, ProbedSet]:
     """The sets to read, by name: training samples, held-out ones if any, and every validation set.
 
@@ -129,6 +134,8 @@ def probed_sets(
         choice: Of the training samples.
         readable: Reads some samples of a set and raises an error if there are no labels: of several training loaders
             the one is taken that has them.
+        limit_tests: How much is read of validation sets, as Lightning's limits say (see `given_samples`); None reads
+            all.
 
     Raises:
         ValueError: If there is no training set, or too few samples in it.
@@ -137,8 +144,11 @@ def probed_sets(
     quick = QUICK if trainer.fast_dev_run else None  # type: ignore[attr-defined]
     limit = None if quick else trainer.limit_train_batches
     sets: dict[str, ProbedSet] = {}
-    found = [ProbedSet(loader, *given_samples(loader, TRAIN, limit)) for loader in _training_loaders(trainer)]
-    train = found[0] if len(found) == 1 else _the_labelled(found, readable)
+    found = [
+        ProbedSet(loader, *given_samples(loader, TRAIN, limit, choice.reader))
+        for loader in _training_loaders(trainer, choice.reader)
+    ]
+    train = found[0] if len(found) == 1 else _the_labelled(found, readable, choice.reader)
     if choice.fitted and train.which:  # there are as many as are trained on, not as many as the set has
         choice = replace(choice, fitted=max(1, min(choice.fitted, len(train.indices) - choice.held_out)))
     fitted, left = choice(train.indices)
@@ -146,7 +156,7 @@ def probed_sets(
         sets[HELD_OUT] = replace(train, indices=left)
     sets[TRAIN] = replace(train, indices=fitted[:quick])
     for place, (split, loader) in enumerate(_held_out_loaders(trainer).items()):
-        indices, which = given_samples(loader, split)
+        indices, which = given_samples(loader, split, limit_tests, choice.reader)
         sets[split] = ProbedSet(loader, indices[:quick], which, place)
     tests = [split for split in sets if split not in {TRAIN, HELD_OUT}]
     if choice.held_out and choice.held_out_from != TRAIN:
@@ -160,7 +170,7 @@ def probed_sets(
     return sets
 
 
-def _the_labelled(found: list[ProbedSet], readable: Callable[[ProbedSet], object]) -> ProbedSet:
+def _the_labelled(found: list[ProbedSet], readable: Callable[[ProbedSet], object], reader: str) -> ProbedSet:
     """The training set that has labels, of several.
 
     Raises:
@@ -176,12 +186,12 @@ def _the_labelled(found: list[ProbedSet], readable: Callable[[ProbedSet], object
     if len(labelled) == 1:
         return labelled[0]
     raise ValueError(
-        f"LinearProbes needs one training loader whose batches have labels, got {len(found)} loaders, {len(labelled)} "
+        f"{reader} needs one training loader whose batches have labels, got {len(found)} loaders, {len(labelled)} "
         "of them with labels: give batch, which says where image and label are, so that it fits exactly one of them"
     )
 
 
-def _training_loaders(trainer: Trainer) -> list[Any]:
+def _training_loaders(trainer: Trainer, reader: str) -> list[Any]:
     """The training loaders, also where there is no training.
 
     Raises:
@@ -194,7 +204,7 @@ def _training_loaders(trainer: Trainer) -> list[Any]:
         datamodule.setup("fit")
     source = datamodule or trainer.lightning_module
     if not is_overridden("train_dataloader", source):
-        raise ValueError("LinearProbes needs the training set to fit on: validate with a data module that has one")
+        raise ValueError(f"{reader} needs the training set: validate with a data module that has one")
     return CombinedLoader(source.train_dataloader()).flattened
 
 
@@ -228,7 +238,9 @@ def as_validated(trainer: Trainer) -> Iterator[None]:
         trainer.state.stage = stage
 
 
-def labelled_batch(trainer: Trainer, batch: Any, place: int = 0, reading: BatchReading | None = None) -> LabelledBatch:
+def labelled_batch(
+    trainer: Trainer, batch: Any, place: int = 0, reading: BatchReading | None = None, reader: str = "LinearProbes"
+) -> LabelledBatch:
     """Images and labels of a batch, on the network's device and in its input precision.
 
     Args:
@@ -236,9 +248,10 @@ def labelled_batch(trainer: Trainer, batch: Any, place: int = 0, reading: BatchR
         batch: As the loader gives it.
         place: Of the loader among those of its kind.
         reading: What it consists of, see `read_batch`.
+        reader: Who reads, for the message.
 
     Raises:
         UnreadableBatch: If it is not clear what is what.
     """
     moved = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), dataloader_idx=place)
-    return read_batch(moved, reading, "LinearProbes")
+    return read_batch(moved, reading, reader)

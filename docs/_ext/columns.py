@@ -5,7 +5,7 @@ from types import UnionType
 from typing import Any
 
 from docs._ext.docstrings import prose
-from stratoscope.callbacks.instruments import measures, online_probes
+from stratoscope.callbacks.instruments import distances, loss_path, measures, online_probes
 from stratoscope.callbacks.pictures import probe_table
 from stratoscope.files.table import COLUMNS
 
@@ -13,6 +13,8 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "probes.csv": probe_table.COLUMNS,
     "measures.csv": measures.COLUMNS,
     "online_probes.csv": online_probes.COLUMNS,
+    "path.csv": loss_path.COLUMNS,
+    "distances.csv": distances.COLUMNS,
 }
 KINDS = {str: "text", int: "whole number", float: "number", bool: "True or False"}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[1]
 CONTENTS = {
-    "Tutorial": ("tutorial*.md",),
+    "Tutorial": ("tutorial*.md", "notebooks/*.md"),
     "How to": ("howto/*.md", "networks.md", "resuming.md", "experiments.md"),
     "Explanation": ("explanation/*.md",),
     "Reference": ("reference/*.md",),

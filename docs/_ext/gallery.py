@@ -25,12 +25,17 @@ OF_A_RUN = {
     "measures.png": "Its measures: a panel for each, layers x epochs",
     "online_probes.png": "`OnlineProbes`: probes trained beside the network",
 }
+REPORT = "stratoscope report random"
 REPRODUCE = "stratoscope reproduce gallery.yaml"
 SAID = {
     "curves": "`curves`: a quantity by epoch, a line for each group of runs; shaded from the least to the largest seed",
     "points": "`points`: a quantity at the end of training, with its 95 % interval",
     "layers": "`layers`: a quantity by layer and epoch, a panel for each group of runs",
     "profile": "`profile`: a quantity by layer at one epoch",
+    "lines": "`lines`: a column of a table over another, here the loss on the path between two solutions",
+    "density": "`density`: the same with a logarithmic ordinate",
+    "map": "`map`: contours of a column over two others, here the loss in a plane around a solution",
+    "scatter": "`scatter`: a quantity over another, a point for each run, with 95 % intervals",
 }
 
 
@@ -45,10 +50,13 @@ def gallery(pictures: Pictures) -> str:
     """
     shutil.rmtree(pictures.folder / "runs", ignore_errors=True)  # of an earlier build
     shutil.copy(EXPERIMENT, pictures.folder / EXPERIMENT.name)
-    for command in (FIT, REPRODUCE):
+    for command in (FIT, REPORT, REPRODUCE):
         run(command, pictures.folder)
     parts = ["## Of a run", _shell(FIT)]
     parts += _shown(pictures, pictures.folder / "runs" / "random", OF_A_RUN)
+    page = pictures.path(pictures.folder / "runs" / "random" / "report.html")
+    parts += ["All of it is one page, with its numbers under the mouse and its tables inside:", _shell(REPORT)]
+    parts += [f"{{download}}`the page of this run <{page}>`"]
     experiment = read_experiment(str(EXPERIMENT))
     report = next(pictures.folder.glob("runs/*/full/report"))
     parts += ["## Of an experiment", _shell(REPRODUCE)]

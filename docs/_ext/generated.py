@@ -15,6 +15,7 @@ from docs._ext.command_line import commands
 from docs._ext.contents import contents
 from docs._ext.gallery import gallery
 from docs._ext.kinds import kinds
+from docs._ext.notebooks import NOTEBOOKS, notebook
 from docs._ext.papers import papers
 from docs._ext.pictures import Pictures
 
@@ -24,6 +25,7 @@ PLACE = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
 MAKERS: dict[str, Callable[[Pictures], str]] = {
     **{f"api of {package}": lambda _, package=package: api(package) for package in PACKAGES},  # type: ignore[misc]
     "api of runs": lambda _: loading(),
+    **{f"notebook {name}": lambda _, name=name: notebook(name) for name in NOTEBOOKS},  # type: ignore[misc]
     "commands": lambda _: commands(),
     "kinds": kinds,
     "columns": lambda _: columns(),

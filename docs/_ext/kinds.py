@@ -29,6 +29,7 @@ ROLES = {
     "instruments": "Instruments, which measure and change nothing",
     "controls": "Controls, which change training on purpose",
     "guards": "Guards, which keep a run exact",
+    "progress": "The display, which a terminal has by itself",
 }
 
 

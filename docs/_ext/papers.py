@@ -14,6 +14,7 @@ PAPERS = {
     "Efron & Tibshirani 1993": "An introduction to the bootstrap. Chapman & Hall",
     "Gao et al. 2017": "A theory of multineuronal dimensionality, dynamics and measurement. bioRxiv 214262",
     "Glorot & Bengio 2010": "Understanding the difficulty of training deep feedforward neural networks. AISTATS",
+    "Goodfellow et al. 2015": "Qualitatively characterizing neural network optimization problems. ICLR",
     "Golub, Heath & Wahba 1979": "Generalized cross-validation as a method for choosing a good ridge parameter. "
     "Technometrics 21:215-223",
     "Guo et al. 2017": "On calibration of modern neural networks. ICML",
@@ -24,6 +25,7 @@ PAPERS = {
     "Hendrycks & Dietterich 2019": "Benchmarking neural network robustness to common corruptions and perturbations. "
     "ICLR",
     "Hewitt & Liang 2019": "Designing and interpreting probes with control tasks. EMNLP",
+    "Im et al. 2016": "An empirical analysis of deep network loss surfaces. arXiv:1612.04010",
     "Johnson & Lindenstrauss 1984": "Extensions of Lipschitz mappings into a Hilbert space. "
     "Contemporary Mathematics 26:189-206",
     "Keskar et al. 2017": "On large-batch training for deep learning: generalization gap and sharp minima. ICLR",
@@ -31,6 +33,7 @@ PAPERS = {
     "Krizhevsky 2009": "Learning multiple layers of features from tiny images. Technical report, University of Toronto",
     "Krizhevsky et al. 2012": "ImageNet classification with deep convolutional neural networks. NIPS",
     "LeCun et al. 1998": "Gradient-based learning applied to document recognition. Proc. IEEE 86:2278-2324",
+    "Li et al. 2018": "Visualizing the loss landscape of neural nets. NeurIPS",
     "Lu et al. 2020": "Harder or different? A closer look at distribution shift in dataset reproduction. "
     "ICML workshop on uncertainty and robustness in deep learning",
     "McNemar 1947": "Note on the sampling error of the difference between correlated proportions or percentages. "

@@ -12,6 +12,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
+from stratoscope.files.integrity import check_intact
+
 # where trainers put the weights beside the rest of a checkpoint
 INSIDE = ("state_dict", "model_state_dict", "model")
 # what DistributedDataParallel, torch.compile and those who wrap a network put before the names of its layers
@@ -52,6 +54,53 @@ def read_weights(file: str | Path, own: Collection[str], content: bytes | None =
     except Exception as error:  # both raise what their parsers happen to raise
         raise ValueError(f"{file} is damaged, or not written by {'safetensors' if safe else 'torch.save'}") from error
     return under_own_names(_state_dict(found, str(file)), own)
+
+
+def weights_of_same(file: str | Path, own: Mapping[str, Tensor], leave: Collection[str] = ()) -> dict[str, Tensor]:
+    """Read the weights of a network with the same layers, from a file that is looked at whole.
+
+    Args:
+        file: As of `read_weights`; beside it may lie its digest.
+        own: The state dict of the network.
+        leave: Names of layers whose weights need not be there.
+
+    Returns:
+        Tensors by the network's own names, on the CPU, without those left out.
+
+    Raises:
+        ValueError: If the file is not there or damaged, or is of another network: the first layer that differs is
+            named.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        inside = path / "checkpoints" / "last.ckpt"
+        raise ValueError(f"{file} is a directory: give {inside}" if inside.is_file() else f"no file {file}")
+    content = path.read_bytes()
+    check_intact(path, content)
+    stored, renamed = read_weights(path, own, content)
+    wanted = {name: one for name, one in own.items() if not {*leave} & {*name.split(".")}}
+    for name, one in wanted.items():
+        if name not in stored:
+            raise ValueError(f"{name} is missing in {file}, which has {shown(stored)}")
+        if (there := tuple(stored[name].shape)) != tuple(one.shape):
+            raise ValueError(f"{name} is {there} in {file}, {tuple(one.shape)} in the model")
+    for name, first in _tied(wanted).items():
+        if not torch.equal(stored[name], stored[first]):
+            raise ValueError(f"{name} and {first} are one weight in the model, and differ in {file}")
+    if renamed:
+        rank_zero_info(f"{file}: {renamed}")
+    return {name: stored[name] for name in wanted}
+
+
+def _tied(own: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that are another one too, by the first name of which."""
+    first: dict[tuple[Any, ...], str] = {}
+    found = {}
+    for name, one in own.items():
+        place = one.data_ptr(), one.shape, one.stride(), one.dtype
+        if one.numel() and first.setdefault(place, name) != name:
+            found[name] = first[place]
+    return found
 
 
 def _state_dict(found: Any, file: str) -> dict[str, Tensor]:

@@ -59,11 +59,11 @@ class Peak:
 class Watched(LinearProbes):
     """Probes that note their peak memory and their time."""
 
-    def probe(self, trainer: Trainer, pl_module: LightningModule, epoch: int, fails: bool = True) -> None:
+    def measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int, fails: bool = True) -> None:
         """Probe, watched."""
         began = time.monotonic()
         with Peak() as peak:
-            super().probe(trainer, pl_module, epoch, fails)
+            super().measure(trainer, pl_module, epoch, fails)
         self.growth, self.seconds = peak.growth, time.monotonic() - began
 
 

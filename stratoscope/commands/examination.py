@@ -11,9 +11,10 @@ import torch
 from packaging.requirements import Requirement
 
 import stratoscope
+from stratoscope.callbacks.instruments.wandb_server import reachable, server
 from stratoscope.datamodules import CIFAR10, CIFAR100
 from stratoscope.dependencies import OPTIONAL, requirements
-from stratoscope.fit.wandb_setup import has_key, reachable, server
+from stratoscope.fit.wandb_setup import has_key
 from stratoscope.run.directory import RECORDED
 
 Finding = tuple[str, str, str]  # subject, what was found, what is wrong with it (empty if nothing is)

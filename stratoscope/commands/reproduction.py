@@ -17,7 +17,7 @@ from stratoscope.experiments.grid import PlannedRun, chosen_scale, planned_runs,
 from stratoscope.experiments.launcher import FINISHED, INTERRUPTED, Launcher
 from stratoscope.experiments.plan_file import as_begun, write_plan
 from stratoscope.experiments.report import write_report
-from stratoscope.experiments.slurm import submit
+from stratoscope.experiments.slurm import job_script, submit, template, waves
 from stratoscope.fit.command import run_command
 from stratoscope.fit.wandb_setup import group_of
 from stratoscope.printable import printable
@@ -48,21 +48,24 @@ def reproduced(experiment: Experiment, asked: argparse.Namespace, more: Sequence
     logger = _wandb(experiment, asked.scale) if asked.wandb else []
     more = [*([] if "--threads" in more else ["--threads", "1"]), *logger, *more]
     jobs = asked.jobs or _jobs()
+    slurm = asked.slurm or asked.slurm_template
+    if slurm and asked.task is None and masked_words(more) != more:
+        raise Refused("reproduce: a key would be written into the job script: give it in the environment")
+    only = [word for choice in asked.only for word in ("--only", choice)]
+    same = ["reproduce", asked.name, "--scale", asked.scale, "--runs", asked.runs, *only, *more, "--task"]
+    script = Path(asked.slurm_template) if asked.slurm_template else template()
     if asked.dry_run:
-        _print_plan(experiment, asked.scale, runs, more, jobs)
+        _print_plan(experiment, asked.scale, runs, more)
+        for wave, tasks in enumerate(waves(runs)) if slurm else ():
+            text = job_script(experiment, runs[0].folder, tasks, same, script)
+            print(printable(f"\nwave{wave}.sbatch:\n{text.rstrip()}"))
+        _print_times(runs, more, jobs)
         return 0
     if asked.task is not None:
         return _task(runs, asked.task, more)
-    slurm = asked.slurm or asked.slurm_template
-    if slurm and masked_words(more) != more:
-        raise Refused("reproduce: a key would be written into the job script: give it in the environment")
     write_plan(experiment, asked.name, asked.scale, whole)
     if slurm:
-        only = [word for choice in asked.only for word in ("--only", choice)]
-        same = [asked.name, "--scale", asked.scale, "--runs", asked.runs, *only, *more]
-        template = Path(asked.slurm_template) if asked.slurm_template else None
-        report = ["report", str(runs[0].folder)]
-        print(printable("\n".join(submit(experiment, runs, ["reproduce", *same, "--task"], report, template))))
+        print(printable("\n".join(submit(experiment, runs, same, ["report", str(runs[0].folder)], script))))
         return 0
     ended = Launcher(jobs, more, lambda line: print(printable(line), flush=True)).run(runs)
     print(printable(write_report(runs[0].folder)))
@@ -115,9 +118,9 @@ def _task(runs: Sequence[PlannedRun], number: int, more: Sequence[str]) -> int:
     return run_command(runs[number].words(*more))
 
 
-def _print_plan(experiment: Experiment, scale: str, runs: Sequence[PlannedRun], more: Sequence[str], jobs: int) -> None:
+def _print_plan(experiment: Experiment, scale: str, runs: Sequence[PlannedRun], more: Sequence[str]) -> None:
     note = chosen_scale(experiment, scale).note
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console = _console()
     console.print(
         printable(
             f"{experiment.title}\nscale {scale}{f': {note}' if note else ''}; {len(runs)} runs in {runs[0].folder}"
@@ -125,17 +128,38 @@ def _print_plan(experiment: Experiment, scale: str, runs: Sequence[PlannedRun], 
     )
     if differing := told_repetitions(repetitions(runs)):
         console.print(differing)
-    expected = expected_seconds(runs, more)
     table = Table(box=None, pad_edge=False)
-    for column in ("run", *experiment.axes, "minutes"):
-        table.add_column(column, justify="right" if column == "minutes" else "left", overflow="fold")
+    for column in ("run", *experiment.axes):
+        table.add_column(column, overflow="fold")
     for run in runs:
-        table.add_row(run.name, *(printable(label) for label in run.labels.values()), f"{expected[run.name] / 60:.1f}")
+        table.add_row(run.name, *(printable(label) for label in run.labels.values()))
     console.print(table)
-    together = sum(expected.values()) / 60
-    console.print(f"one after the other: about {together:.0f} min; {jobs} at a time: {together / jobs:.0f}")
-    console.print(
-        "(from a few steps of each network, one run alone, on this machine as busy as it is now; several at a time "
-        "take longer than that where they share cores or memory)"
-    )
     console.print(printable(f"the first: stratoscope {' '.join(masked_words(runs[0].words(*more)))}"))
+
+
+def _print_times(runs: Sequence[PlannedRun], more: Sequence[str], jobs: int) -> None:
+    """Print how long each run will take, as soon as that is known; it is not without data.
+
+    Raises:
+        Refused: If a run could not begin for another reason.
+    """
+    console = _console()
+    console.print(
+        "\nminutes, from a few steps of each network, one run alone, on this machine as busy as it is now; several at "
+        "a time take longer than that where they share cores or memory:"
+    )
+    together = 0.0
+    try:
+        for name, seconds in expected_seconds(runs, more):
+            console.print(f"{seconds / 60:8.1f}  {name}")
+            together += seconds / 60
+    except Refused as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        console.print(printable(f"they need the data: {error}"))
+        return
+    console.print(f"one after the other: about {together:.0f} min; {jobs} at a time: {together / jobs:.0f}")
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True, markup=False, emoji=False)

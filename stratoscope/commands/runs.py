@@ -120,12 +120,13 @@ def read(folder: str) -> tuple[dict[str, RunRecord], list[DamagedRun]]:
     return dict(sorted(runs.items(), key=lambda item: str(item[1].record.get("started", "")))), damaged
 
 
-def chosen(name: str, folder: str) -> RunRecord:
+def chosen(name: str, folder: str, command: str = "show") -> RunRecord:
     """The one run that is meant.
 
     Args:
         name: Its name, a part of it that no other run has, or its path.
         folder: Folder of all run directories.
+        command: That asks for it.
 
     Raises:
         Refused: If none or several have it, or the one is damaged.
@@ -137,16 +138,16 @@ def chosen(name: str, folder: str) -> RunRecord:
         part = name.strip("/")
         found = [one for one in paths if part in {one, Path(one).name}] or [one for one in paths if part in one]
         if len(found) > 1:
-            raise Refused(f"show: {len(found)} runs have {name!r} in their name: {_some(found)}")
+            raise Refused(f"{command}: {len(found)} runs have {name!r} in their name: {_some(found)}")
         if not found:
             last = {Path(one).name: one for one in paths}
             hint = nearest(part, [*paths, *last]) or (f"; there are {_some(list(paths))}" if paths else "")
-            raise Refused(f"show: there is no run {name!r} in {folder}{hint}")
+            raise Refused(f"{command}: there is no run {name!r} in {folder}{hint}")
         path = paths[found[0]]
     try:
         return load_run(path)
     except DamagedRun as error:
-        raise Refused(f"show: {error}") from error
+        raise Refused(f"{command}: {error}") from error
 
 
 def check_metric(where: str, metric: str, runs: dict[str, RunRecord]) -> None:

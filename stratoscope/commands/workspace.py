@@ -11,7 +11,6 @@ from stratoscope.errors import Refused
 from stratoscope.experiments.experiment import FULL
 from stratoscope.experiments.experiment_file import read_experiment
 from stratoscope.experiments.grid import chosen_scale
-from stratoscope.fit.wandb_setup import group_of
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace  # pyright: ignore[reportMissingImports]
@@ -48,6 +47,8 @@ def workspace(entity: str, project: str, experiment: str = "", scale: str = FULL
 
     def lines(title: str, pattern: str) -> reports.LinePlot:
         return reports.LinePlot(title=title, x="epoch", metric_regex=pattern, title_x="epoch")
+
+    from stratoscope.fit.wandb_setup import group_of  # which imports Lightning
 
     def section(name: str, panels: list[reports.interface.PanelTypes], columns: int) -> workspaces.Section:
         layout = workspaces.SectionLayoutSettings(columns=columns, rows=1)

@@ -3,10 +3,13 @@
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,10 +29,11 @@ from stratoscope.probes import frozen
 
 STEPS = 4  # the first of which does not count
 FEW = 32  # images that are looked at
+WEIGHTS = "weights-of-another-run.pt"
 
 
-def expected_seconds(runs: Sequence[PlannedRun], more: Sequence[str]) -> dict[str, float]:
-    """Expected seconds of training, evaluation and linear probes of every run on this machine, by name.
+def expected_seconds(runs: Sequence[PlannedRun], more: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Expected seconds of training, evaluation and linear probes of every run on this machine, as they are found.
 
     Runs that differ in labels or seeds only take equally long without probes, so one of them is tried.
 
@@ -37,26 +41,51 @@ def expected_seconds(runs: Sequence[PlannedRun], more: Sequence[str]) -> dict[st
         runs: The runs.
         more: Words that are added to every command line.
 
+    Yields:
+        A run's name, and its seconds.
+
     Raises:
         Refused: If a run could not begin.
     """
     known: dict[str, float] = {}
-    found = {}
     for run in runs:
         if run.finished:
-            found[run.name] = 0.0
+            yield run.name, 0.0
             continue
-        alike = {name: _of_weight(value) for name, value in run.options.items() if name != "seed_everything"}
-        # without what would look for another run's weights
-        instruments = [one for one in _listed(run.options.get("trainer.callbacks")) if _measures(one)]
+        # other runs' weights, which may not be there yet, are those of an untrained network
+        options = {name: _elsewhere(value, run, WEIGHTS) for name, value in run.options.items() if name != "ckpt_path"}
+        without = ("seed_everything", *(("model.optimizer", "model.scheduler") if run.command != "fit" else ()))
+        alike = {name: _of_weight(value) for name, value in options.items() if not name.startswith(without)}
+        alike["command"] = run.command
+        instruments = [one for one in _listed(options.get("trainer.callbacks")) if _measures(one)]
         corruption = _seedless(run.options.get("data.corruption")) if instruments else None
         key = json.dumps([alike, instruments, corruption], sort_keys=True)
         if key not in known:
             # under a name of its own, as nothing is written
-            words = run.words(*more, "--trainer.callbacks", json.dumps(instruments or None))
-            known[key] = _seconds([*words[:-1], "calibration"])
-        found[run.name] = known[key]
-    return found
+            tried = replace(run, options=options, name="calibration")
+            known[key] = _seconds_beside(tried, more, instruments)
+        yield run.name, known[key]
+
+
+def _seconds_beside(run: PlannedRun, more: Sequence[str], instruments: Sequence[object]) -> float:
+    """Expected seconds of a run with these instruments, which may read the weights of others."""
+    with TemporaryDirectory() as folder:
+        given = json.dumps(instruments or None)
+        if WEIGHTS in given:
+            file = Path(folder) / WEIGHTS
+            module = build(run.words(*more, "--trainer.callbacks", "null")).model
+            torch.save(module.state_dict(), file)
+            given = given.replace(WEIGHTS, str(file))
+        return _seconds(run.words(*more, "--trainer.callbacks", given))
+
+
+def _elsewhere(value: object, run: PlannedRun, file: str) -> object:
+    """An option with a file in the place of each in the directory of another run."""
+    if isinstance(value, str):
+        return file if any(value.startswith(f"{run.folder / name}/") for name in run.needs) else value
+    if isinstance(value, list):
+        return [_elsewhere(one, run, file) for one in value]
+    return {key: _elsewhere(one, run, file) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _measures(callback: object) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stratoscope.experiments.chance import ERROR_RATE, POWER, at_chance
+from stratoscope.experiments.correlation import correlations
 from stratoscope.experiments.experiment import FULL, Claim, Experiment, Published, Quantity, Where
 from stratoscope.experiments.grid import selected
 from stratoscope.experiments.measured import as_share
@@ -39,10 +40,11 @@ class Verdict:
         if self.claim.chance is not None and self.claim.within is not None:
             away = f"{brief(self.claim.within)} away is found with probability {POWER:.0%} or more"
             return f"{told_chance(self.claim.chance)}; what is {away}"
+        within = f" within each {self.claim.each}" if self.claim.each else ""
         parts = [
             f"{words} {brief(bound)}" for words, bound in (("at least", low), ("at most", high)) if bound is not None
         ]
-        return " and ".join(parts)
+        return f"{' and '.join(parts)}{within}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def verdict_of(claim: Claim, experiment: Experiment, scale: str, results: Sequen
         scale: The scale of the runs.
         results: The runs.
     """
+    if claim.correlation:
+        return _correlated(claim, experiment, scale, results)
     quantity = experiment.quantities[claim.quantity]
     found = compared(results, quantity, claim.of, claim.minus, claim.over, experiment.samples)
     if claim.chance is not None:
@@ -84,14 +88,35 @@ def verdict_of(claim: Claim, experiment: Experiment, scale: str, results: Sequen
         verdicts = [_guessed(one, quantity, claim.chance, claim.within, comparisons) for one in found.values()]
     else:
         verdicts = [_kept(one, claim.at_least, claim.at_most) for one in found.values()]
+    missing = _missing(results, claim.of, claim.minus if claim.minus is not None else claim.over)
+    numbers = {told(cell, list(found)): one for cell, one in found.items()}
+    return Verdict(claim, _together(claim, verdicts, missing, scale), numbers, missing)
+
+
+def _correlated(claim: Claim, experiment: Experiment, scale: str, results: Sequence[Result]) -> Verdict:
+    """Judge a rank correlation: it must keep the bounds within each label that it is about."""
+    found = correlations(claim, experiment.quantities, results, experiment.samples)
+    verdicts, numbers = [], {}
+    for label, one in found.items():
+        estimate = Estimate((one.reading,))
+        verdicts.append(UNCLEAR if one.left_out else _kept(estimate, claim.at_least, claim.at_most))
+        of = f"{one.runs} runs in {one.clusters} group{'s' * (one.clusters != 1)}"
+        of += f", {one.left_out} left out" if one.left_out else ""
+        numbers[f"{label} ({of})".strip()] = estimate
+    missing = _missing(results, claim.of, claim.against_of)
+    verdict = _together(claim, verdicts, missing, scale)
+    if missing and verdict == FAILS:  # another run can change it
+        verdict = INCOMPLETE
+    return Verdict(claim, verdict, numbers, missing)
+
+
+def _together(claim: Claim, verdicts: Sequence[str], missing: int, scale: str) -> str:
+    """One verdict on all groups of runs: the worst of them."""
     order = [FAILS, UNCLEAR, HOLDS]
     verdict = min(verdicts, key=order.index) if verdicts else NO_DATA
-    missing = _missing(results, claim.of, claim.minus if claim.minus is not None else claim.over)
     if missing and verdict in {HOLDS, UNCLEAR}:  # a run that is not there could only make it worse
         verdict = INCOMPLETE
-    if found and claim.full_scale and scale != FULL:
-        verdict = OTHER_SCALE
-    return Verdict(claim, verdict, {told(cell, list(found)): one for cell, one in found.items()}, missing)
+    return OTHER_SCALE if verdicts and claim.full_scale and scale != FULL else verdict
 
 
 def comparison_with(published: Published, experiment: Experiment, scale: str, results: Sequence[Result]) -> Comparison:
@@ -123,7 +148,7 @@ def comparisons_with_chance(experiment: Experiment, results: Sequence[Result]) -
     judged = [(one.quantity, one.of) for one in experiment.claims if one.chance is not None]
     judged += [(one.quantity, one.of) for one in experiment.published if one.chance is not None]
     tests = {
-        (experiment.quantities[quantity], result.planned.name)
+        (repr(experiment.quantities[quantity]), result.planned.name)
         for quantity, of in judged
         for result in results
         if selected(result.planned.labels, of)

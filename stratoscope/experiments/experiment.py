@@ -32,16 +32,18 @@ class Quantity:
     """One number of a run.
 
     Attributes:
-        metric: Column of `metrics.csv`.
+        metric: Column of `metrics.csv`; or else there is a probe, or a column.
         probe: Label kind and split of a probe instead, such as `true_label test`; the layer may follow, otherwise it
             is the best one. `-` stands for what has no label kind, such as a rank.
-        table: The table in which it is: `probes`, `online_probes`, `probes_deep` of a LinearProbes called deep, ...
-        value: What is taken from there: a column, or of the table `measures` a measure, such as `effective_rank`.
+        table: The table in which probe or column is: `probes`, `online_probes`, `probes_deep` of a LinearProbes called
+            deep, `path`, ...
+        value: What is taken of a probe: a column, or of the table `measures` a measure, such as `effective_rank`.
         take: first, last, max or min over epochs; `gain`, the last less the first; `fall`, the largest
             less the last; `best_layer`, the name of the layer in which a probe is best at the last epoch;
             `rank_correlation`, Spearman's, between the places of the layers and their values at the last epoch: 1 if
             each is above the one before; `behind_best`, the value of the layers named at the last epoch less that of
-            the best of all layers, 0 if it is theirs.
+            the best of all layers, 0 if it is theirs; `barrier`, of the column `loss` of a path, the largest excess
+            over what would be linear between its ends, at the last epoch.
         at_epoch: Take the value of this epoch instead.
         at_least: Give the first epoch at which the metric is at least this instead.
         at_most: Or at most this.
@@ -49,6 +51,9 @@ class Quantity:
         error: Whether to give 1 minus it.
         exact: Whether a metric is no mean over samples, so that there is no error of a test set: a count, a time.
         unit: Its unit, for axes and tables.
+        column: Column of another table instead, such as `loss` of the table `path`.
+        where: With it: the values that other columns must have, such as `{split: test}`; one row of every epoch is
+            left then.
     """
 
     metric: str = ""
@@ -63,6 +68,8 @@ class Quantity:
     error: bool = False
     exact: bool = False
     unit: str = ""
+    column: str = ""
+    where: Where = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,12 @@ class Claim:
         full_scale: Whether its bounds mean something at full scale only.
         paper: What the source gives for it, in the quantity's unit: one number, or several for several groups.
         basis: How the bounds were chosen.
+        correlation: Instead of the quantity itself: spearman or kendall, its rank correlation over all runs that are
+            meant with another one.
+        against: With it: the name of the other quantity.
+        against_of: The runs that it is read off, if they are others: such that are the same in all that this selection
+            leaves open.
+        each: An axis: the correlation is that within each of its labels.
     """
 
     text: str
@@ -98,6 +111,17 @@ class Claim:
     full_scale: bool = False
     paper: list[float] = field(default_factory=list)
     basis: str = ""
+    correlation: str = ""
+    against: str = ""
+    against_of: Where | None = None
+    each: str = ""
+
+    @property
+    def about(self) -> str:
+        """What must be within the bounds, in words."""
+        if not self.correlation:
+            return self.quantity
+        return f"{self.correlation.capitalize()}'s correlation of {self.quantity} with {self.against}"
 
 
 @dataclass(frozen=True)
@@ -135,15 +159,22 @@ class Figure:
 
     Attributes:
         kind: `curves` (a quantity's metric over epochs), `points` (a quantity over an axis), `layers` (heat maps of a
-            probe, layers by epochs), `profile` (a probe over the layers, at the first and the last epoch).
+            probe, layers by epochs), `profile` (a probe over the layers, at the first and the last epoch), `lines` (a
+            column of a table over another, x), `scatter` (a quantity over another, run by run), `density` (as lines,
+            with a logarithmic ordinate), `map` (contours of a column over two others, x and y).
         title: Its title.
         quantity: Name of the quantity.
         of: The runs in it.
         lines: Axis that tells its lines, or maps, apart.
-        x: Axis on the abscissa of `points`.
+        x: Axis on the abscissa of `points`; column on that of `lines`, `density` and `map`.
+        y: Column on the ordinate of `map`.
+        second: Name of another quantity, with an ordinate on the right, in `lines`.
+        against: Name of the quantity on the abscissa of `scatter`.
+        against_of: The runs it is read off, if they are others, see `Claim`.
+        marks: Points in a `map`, by name: [x, y].
         places: Where labels of x stand, if they are no numbers.
         over: Runs whose quantity every point is divided by.
-        log: Whether the ordinate is logarithmic.
+        log: Whether the ordinate, or the scale of contours, is logarithmic.
         caption: A sentence below.
     """
 
@@ -153,6 +184,11 @@ class Figure:
     of: Where = field(default_factory=dict)
     lines: str = ""
     x: str = ""
+    y: str = ""
+    second: str = ""
+    against: str = ""
+    against_of: Where | None = None
+    marks: dict[str, list[float]] = field(default_factory=dict)
     places: dict[Any, float] = field(default_factory=dict)
     over: Where | None = None
     log: bool = False
@@ -166,7 +202,9 @@ class Experiment:
     Attributes:
         title: Its title.
         source: The paper, or whose question it is.
-        axes: Options of `fit` for every label of every axis. The axis `seed` holds repetitions.
+        axes: Options of `fit` for every label of every axis. The axis `seed` holds repetitions. The option `command` is
+            that of the runs with the label, if it is another one than the experiment's: so there are steps that measure
+            what others have trained.
         runs: Blocks of runs: for every axis the labels (`all` for all of them), of which each combination is a run.
         options: Options of `fit` that all runs have.
         quantities: What is read off a run, by name.
@@ -198,10 +236,13 @@ class Experiment:
     name: str = ""
 
 
-KINDS = {"curves", "points", "layers", "profile"}
-TAKES = {"first", "last", "max", "min", "gain", "fall", "best_layer", "rank_correlation", "behind_best"}
+KINDS = {"curves", "points", "layers", "profile", "lines", "scatter", "density", "map"}
+OF_COLUMNS = {"lines", "density", "map"}
+BARRIER = "barrier"
+TAKES = {"first", "last", "max", "min", "gain", "fall", "best_layer", "rank_correlation", "behind_best", BARRIER}
 OF_LAYERS = {"best_layer", "rank_correlation", "behind_best"}
 COMMANDS = ("fit", "validate")
+CORRELATIONS = ("spearman", "kendall")
 
 
 def place_of(label: Any, figure: Figure) -> float:

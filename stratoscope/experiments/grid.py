@@ -160,8 +160,9 @@ def _planned(experiment: Experiment, scale: Scale, labels: dict[str, Any], folde
         needs.append(run_name(other))
         return str(folder / needs[-1])
 
+    command = str(options.pop("command", experiment.command))
     filled = {name: _filled(value, referred, own) for name, value in options.items()}
-    return PlannedRun(labels, filled, folder, run_name(labels), tuple(needs), experiment.command)
+    return PlannedRun(labels, filled, folder, run_name(labels), tuple(dict.fromkeys(needs)), command)
 
 
 def _label(experiment: Experiment, axis: str, text: Any) -> Any:

@@ -6,7 +6,9 @@ network has right is not stored, so images that both have right are not known; w
 on the same images, the interval of the paired difference would be narrower, not wider. Of a mean loss e is the error
 rate: its images are taken as if those with the right answer had no loss and those with a wrong one losses that are
 distributed exponentially, which gives a standard deviation of loss sqrt(2/e - 1) and is wider than what networks show.
-A training set is no sample of what is said of it.
+A training set is no sample of what is said of it, but a part of one is.
+A column that has its standard error beside it, such as loss and loss_error, has 1.96 of these; the barrier of a path
+that of the differences, image by image, at the place where it is.
 
 *Rounding.* The first epoch at which something is so is known to within the epochs that were not looked at before it: it
 may have been so earlier, not later.
@@ -18,8 +20,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stratoscope.datamodules.image_data import EVALUATION_BATCH
-from stratoscope.experiments.experiment import OF_LAYERS, TRAIN, Quantity
-from stratoscope.files.table import Row
+from stratoscope.errors import Refused, nearest
+from stratoscope.experiments.experiment import BARRIER, OF_LAYERS, TRAIN, Quantity
+from stratoscope.files.table import Row, Table
 from stratoscope.probes.statistics.interval import Z95, wilson
 from stratoscope.results.record import RunRecord, falls
 
@@ -102,6 +105,8 @@ def points(record: RunRecord, quantity: Quantity, sizes: Sizes) -> dict[int, Poi
         quantity: What to read.
         sizes: Of sets, by name, where the run does not say.
     """
+    if quantity.column:
+        return _column_points(record, quantity)
     if quantity.probe:
         sign = _sign(quantity)
         best = (
@@ -150,6 +155,130 @@ def layer_points(record: RunRecord, quantity: Quantity) -> dict[int, dict[str, P
             point = Point(value, value, value) if split == TRAIN else _counted(value, *counted)
             found.setdefault(int(row["epoch"]), {})[layer] = point
     return dict(sorted(found.items()))
+
+
+def column_rows(record: RunRecord, quantity: Quantity, along: Sequence[str] = ()) -> dict[int, list[Row]]:
+    """The rows of a quantity's table that are meant, by epoch; empty if the run has no such table.
+
+    Args:
+        record: The run.
+        quantity: Which table, and what other columns must have.
+        along: Columns by which there may be several rows of one epoch; else there is one.
+
+    Raises:
+        Refused: If there is no such column, or what others must have leaves several rows.
+    """
+    table = record.tables.get(quantity.table)
+    if table is None:
+        return {}
+    who = f"{quantity.table}.csv of run {record.name}"
+    for column in (quantity.column, *quantity.where, *along):
+        if column not in table.columns:
+            raise Refused(f"{who} has no column {column}{nearest(column, table.columns)}")
+    found: dict[int, list[Row]] = {}
+    for row in table.rows:
+        if row.get("chosen") is not False and all(_same(row[name], value) for name, value in quantity.where.items()):
+            found.setdefault(row["epoch"], []).append(row)
+    what = [name for name in table.that("what") if name not in {"epoch", "step", *along, *quantity.where}]
+    for epoch, rows in found.items():
+        apart = [name for name in what if len({row[name] for row in rows}) > 1]
+        if apart:
+            among = ", ".join(f"{name} ({', '.join(sorted({str(row[name]) for row in rows})[:5])})" for name in apart)
+            raise Refused(f"{who} has {len(rows)} rows for {quantity.column} at epoch {epoch}: give {among} in where")
+    return dict(sorted(found.items()))
+
+
+def check_columns(quantity: Quantity, records: Sequence[RunRecord]) -> None:
+    """See whether a quantity of a table is anywhere, in runs that have finished.
+
+    Args:
+        quantity: Which table and rows.
+        records: All of them.
+
+    Raises:
+        Refused: If some have tables and none has this one, or a value that another column must have.
+    """
+    tables = {name: table for record in records for name, table in record.tables.items()}
+    if not quantity.column or not tables:
+        return
+    if quantity.table not in tables:
+        raise Refused(f"no run has left a table {quantity.table}{nearest(quantity.table, tables)}")
+    all_of_it = [record.tables[quantity.table] for record in records if quantity.table in record.tables]
+    for name, value in quantity.where.items():
+        there = {str(row[name]): row[name] for table in all_of_it if name in table.columns for row in table.rows}
+        if there and not any(_same(cell, value) for cell in there.values()):
+            some = ", ".join(sorted(there)[:8])
+            hint = nearest(str(value), there) or f"; there are {some}"
+            raise Refused(f"no row of {quantity.table}.csv has {name} {value}{hint}")
+
+
+def _same(cell: Any, wanted: Any) -> bool:
+    """Whether a cell has a value that is asked for; an empty one is asked for by an empty text or `-`."""
+    if isinstance(cell, float) and isinstance(wanted, int | float):
+        return math.isclose(cell, wanted, rel_tol=1e-9, abs_tol=1e-12)
+    if cell is None or cell == "":
+        return wanted in {"", "-"}
+    return str(cell) == str(wanted)
+
+
+def _column_points(record: RunRecord, quantity: Quantity) -> dict[int, Point]:
+    """A column, or the barrier of a path, at every epoch at which it is known."""
+    train = (record.record.get("samples") or {}).get(TRAIN)
+    if quantity.take != BARRIER:
+        at = column_rows(record, quantity)
+        return {epoch: point for epoch in at if (point := column_point(at[epoch][0], quantity, train)) is not None}
+    by_epoch = column_rows(record, quantity, _along(record.tables.get(quantity.table)))
+    return {epoch: _barrier(rows, replace(quantity, column="excess"), train) for epoch, rows in by_epoch.items()}
+
+
+def _barrier(rows: Sequence[Row], excess: Quantity, train: int | None) -> Point:
+    """The largest excess of a path, from the least it may be to the most; unknown where it could not be measured.
+
+    Each end of the interval is the largest of those of all points: the ends of a path, which have no excess and no
+    error, do not make it certain.
+    """
+    points = [point for row in rows if (point := column_point(row, excess, train)) is not None]
+    value = max((point.value for point in points if math.isfinite(point.value)), default=math.nan)
+    missing = any(row.get("failed") for row in rows if row[excess.column] is None and _between(row))
+    unknown = any(isinstance(cell := row[excess.column], float) and not math.isfinite(cell) for row in rows)
+    if missing or unknown or not points:
+        return Point(value, math.nan, math.nan)
+    return Point(value, max(point.low for point in points), max(point.high for point in points))
+
+
+def _between(row: Row) -> bool:
+    """Whether a point is between the ends of a path; in a plane with corners all are."""
+    alpha, beta = row.get("alpha"), row.get("beta")
+    return beta is not None or alpha is None or 0 <= alpha <= 1
+
+
+def _along(table: Table | None) -> list[str]:
+    """Columns that tell where on a path a row is."""
+    return [name for name in ("alpha", "beta") if table is not None and name in table.columns]
+
+
+def column_point(row: Row, quantity: Quantity, train: int | None = None) -> Point | None:
+    """A cell with the interval that its test set leaves; None if it is no number.
+
+    Args:
+        row: The row.
+        quantity: Which column.
+        train: Size of the training set: of a part of it, which is a sample too, there is an error. None: unknown.
+    """
+    value = row[quantity.column]
+    if not isinstance(value, int | float) or math.isnan(value):
+        return None
+    value = float(value)
+    of_part = train is not None and (row.get("count") or train) < train
+    if quantity.exact or row.get("split") in {None, ""} or (row.get("split") == TRAIN and not of_part):
+        return Point(value, value, value)
+    if quantity.column == "accuracy":
+        return _counted(value, row.get("correct"), row.get("count"))
+    error = row.get(f"{quantity.column}_error")
+    if not isinstance(error, float):
+        ends = quantity.column == "excess" and value == 0.0  # an end of a path, where there is nothing to compare
+        return Point(value, value, value) if ends else Point(value, math.nan, math.nan)
+    return Point(value, value - Z95 * error, value + Z95 * error)
 
 
 def in_unit(value: float, quantity: Quantity) -> float:
@@ -201,6 +330,7 @@ def reading(record: RunRecord, quantity: Quantity, sizes: Sizes) -> Reading | st
     take: dict[str, Callable[[Sequence[Point]], Point]] = {
         "first": lambda all_of_them: all_of_them[0],
         "last": lambda all_of_them: all_of_them[-1],
+        BARRIER: lambda all_of_them: all_of_them[-1],  # of an epoch, which is the largest there
         "max": lambda all_of_them: max(all_of_them, key=by_value),
         "min": lambda all_of_them: min(all_of_them, key=by_value),
     }
@@ -317,7 +447,8 @@ def _behind(mine: Mapping[str, Point], everywhere: Mapping[str, Point], quantity
 def _rank_reading(found: Sequence[Point], quantity: Quantity) -> Reading | None:
     """Spearman's correlation of values with their places: 0 if they are all the same, None for a single one."""
     import numpy as np
-    from scipy.special import ndtri
+
+    from stratoscope.probes.statistics.draws import normal
 
     if len(found) < 2:
         return None
@@ -328,8 +459,7 @@ def _rank_reading(found: Sequence[Point], quantity: Quantity) -> Reading | None:
         return Reading(value, (math.nan, math.nan))
     if not errors.any():
         return Reading(value)
-    bits = np.random.PCG64(0).random_raw(DRAWS * len(found)).reshape(DRAWS, -1)
-    drawn = values + errors * ndtri(((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+    drawn = values + errors * normal(np.random.PCG64(0), DRAWS * len(found)).reshape(DRAWS, -1)
     low, high = np.quantile(_correlations(drawn), [0.025, 0.975])
     return Reading(value, (max(0.0, value - float(low)), max(0.0, float(high) - value)))
 

@@ -46,10 +46,17 @@ COLUMNS = {
     "layer": Column(str, "name of the layer, which may well be a number", "what"),
     "labels": Column(str, "label kind: true_label, given_label, control_label; empty if the row is about none", "what"),
     "split": Column(str, "name of the set that was measured on: train, held_out, test or a further test set", "what"),
+    "path": Column(str, "kind of path or plane between solutions: straight, curved, triangle, ...", "what"),
+    "alpha": Column(float, "place on the path, or its first coordinate in the plane", "what"),
+    "beta": Column(float, "second coordinate in the plane; empty on a path", "what"),
+    "batch_norm": Column(str, "running statistics: interpolated or recomputed; empty where there are none", "what"),
     "measure": Column(str, "what the value is", "what", ("value",)),
     "value": Column(float | str, "the measure's value, or the reason why there is none", "value", ("measure",)),
     "accuracy": Column(float, "share of samples classified correctly, in [0, 1]", "value", ("labels", "split")),
     "loss": Column(float, "mean cross-entropy in nats, without the penalty", "value"),
+    "loss_error": Column(float, "standard error of the loss, as the samples are some of many"),
+    "excess": Column(float, "loss less what it would be if it were linear between the ends, in nats", "value"),
+    "excess_error": Column(float, "standard error of the excess, of the differences sample by sample"),
     "low": Column(float, "lower end of the 95 % interval of the first value (Wilson)"),
     "high": Column(float, "upper end of that interval"),
     "gap": Column(float, "upper bound on how far the objective is from its optimum, in nats (duality gap)"),
@@ -72,6 +79,11 @@ NEVER_EMPTY = {"epoch", "layer", "measure", "chosen"}
 def kinds_of(*names: str) -> dict[str, Any]:
     """The types of some columns, as `EpochTable` takes them."""
     return {name: COLUMNS[name].kind for name in names}
+
+
+def columns_of(*names: str) -> dict[str, Column]:
+    """Some columns, as `Table` takes them."""
+    return {name: COLUMNS[name] for name in names}
 
 
 class UnreadableTable(ValueError):

@@ -17,7 +17,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import register_type
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO
@@ -31,8 +31,10 @@ from stratoscope.callbacks import (
     FiniteLoss,
     Predictions,
     Pretrained,
+    RunProgressBar,
 )
 from stratoscope.callbacks.guards.exact_loops import finished_epochs
+from stratoscope.callbacks.progress.above import messages_above
 from stratoscope.datamodules import ImageDataModule
 from stratoscope.errors import Refused
 from stratoscope.fit.arguments import (
@@ -145,6 +147,13 @@ class Command(LightningCLI):
         super().parse_arguments(parser, args)
         check_numbers(self.config[self.config.subcommand])
 
+    def _dump_config(self) -> None:
+        """As Lightning's, without a second check of every value, which would take as long as the first."""
+        if not hasattr(self, "config_dump"):
+            options: dict[str, Any] = {"skip_link_targets": False, "skip_none": False, "format": "yaml"}
+            dumped = self.parser.dump(self.config, skip_validation=True, **options)
+            self.config_dump = yaml.safe_load(dumped)[self.config.subcommand]
+
     def _parse_ckpt_path(self) -> None:
         """Nothing: `build` puts the checkpoint's config before the command line's, which so wins."""
 
@@ -224,8 +233,11 @@ class Command(LightningCLI):
         fits = self.subcommand == "fit"
         check_names(_as_list(config.callbacks))
         callbacks = [EndTogether(), FinishedEpochs(), *_as_list(config.callbacks)]
+        shown = config.enable_progress_bar is not False and sys.stderr.isatty()
+        bar = RunProgressBar()
+        own_bar = shown and not any(isinstance(callback, ProgressBar) for callback in callbacks)
         if fits and config.enable_checkpointing is not False and not config.fast_dev_run:
-            stop = StopOnSignal()
+            stop = StopOnSignal(bar.say_soon, bar.leave_at_once) if own_bar else StopOnSignal()
             callbacks = [stop, *callbacks, LastCheckpoint(self.directory.path, self.record, stop)]
         if fits:
             callbacks.insert(0, FiniteLoss())
@@ -235,9 +247,8 @@ class Command(LightningCLI):
             callbacks.append(Predictions())
         if any(isinstance(logger, WandbLogger) for logger in _as_list(config.logger)):
             callbacks.append(WandbMirror(self.directory.path, short_config(self.record)))
-        bar = config.enable_progress_bar is not False and sys.stderr.isatty()
-        if bar and not any(isinstance(callback, ProgressBar) for callback in callbacks):
-            callbacks.append(TQDMProgressBar())  # beside Rich's there can be no second bar, for the probes
+        if own_bar:
+            callbacks.insert(0, bar)  # begun before, and gone before, others say something
         plugins = _as_list(config.plugins)
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(WholeFiles(self.record["trainer"] if fits else None))
@@ -254,7 +265,7 @@ class Command(LightningCLI):
             # our data modules deal out the samples themselves, exactly
             "use_distributed_sampler": config.use_distributed_sampler
             and not isinstance(self.datamodule, ImageDataModule),
-            "enable_progress_bar": bar,
+            "enable_progress_bar": shown,
             "enable_checkpointing": config.enable_checkpointing is not False
             and any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         }
@@ -305,7 +316,7 @@ class Command(LightningCLI):
         try:
             for note in begin_wandb(self.trainer.loggers, self.directory) if _first() else []:
                 _say(note)
-            with named_for_others(self.directory.path.name):
+            with named_for_others(self.directory.path.name), messages_above(self.trainer.progress_bar_callback):
                 super()._run_subcommand(subcommand)
         except Interrupted as interruption:
             self._interrupted(interruption)

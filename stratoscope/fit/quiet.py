@@ -37,6 +37,8 @@ def quieten() -> None:
     )  # LabelMetrics has summed them
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning 2.6 on torch 2.13 and later
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a run goes on
+    # a stored network is measured by other callbacks than it was trained beside; fit says what is other
+    warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks used to create")
     # a command that starts its processes itself, on a machine that belongs to a cluster
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")

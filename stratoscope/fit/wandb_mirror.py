@@ -1,4 +1,4 @@
-"""What W&B is told beside the numbers: the axis, the config, and at the end the summary and the table of all probes."""
+"""What W&B is told beside the numbers: the axis, the config, and at the end the summary."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,6 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from stratoscope.callbacks.pictures.probe_table import ProbeTable
-from stratoscope.files.table import Table
-from stratoscope.fit.wandb_setup import reachable
 from stratoscope.results.record import DamagedRun, RunRecord, load_run
 from stratoscope.run.metrics_file import MetricsFile
 
@@ -37,7 +35,7 @@ class WandbMirror(Callback):
 
     @rank_zero_only
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Tell summary and table."""
+        """Tell the summary."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.finalize("success")
@@ -48,30 +46,6 @@ class WandbMirror(Callback):
             return
         for run in _runs(trainer):
             run.summary.update(summary(record))
-            for name, table in record.tables.items():
-                if table.rows and not _log_table(run, name, table):
-                    rank_zero_info(f"W&B has no table {name}; it is in {self.folder}/{name}.csv")
-
-
-def _log_table(run: Any, name: str, rows: Table) -> bool:
-    """Pass on a table; whether that went well.
-
-    W&B asks its server before it takes a table, and raises if there is no answer.
-    """
-    import wandb
-
-    if not run.offline and not reachable():
-        return False
-    # a column has one type there
-    mixed = [column for column, what in rows.columns.items() if what.kind == float | str]
-    columns: list[str | int] = [*rows.columns]
-    data: list[Any] = [[str(cell) if column in mixed else cell for column, cell in row.items()] for row in rows.rows]
-    table = wandb.Table(columns=columns, data=data)
-    try:
-        run.log({name: table, "epoch": max(row["epoch"] for row in rows.rows)})
-    except Exception:  # whatever a mirror cannot do, the run is over and well
-        return False
-    return True
 
 
 def summary(record: RunRecord) -> dict[str, float | int | str]:

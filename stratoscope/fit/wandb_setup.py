@@ -4,20 +4,17 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.client import HTTPException
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 from jsonargparse import Namespace
 
+from stratoscope.callbacks.instruments.wandb_server import reachable, server
 from stratoscope.run.directory import RunDirectory
 
-PATIENCE = 3  # seconds for the server to answer
 FIRST_PATIENCE = 5  # seconds for it to begin a run
 LAST_PATIENCE = 6  # seconds for it to take the rest at the end of a run
 UPLOAD_PATIENCE = 600  # where that may be checkpoints
@@ -147,22 +144,6 @@ def _id(directory: RunDirectory) -> str:
     """W&B's id of a run that goes on, so that it stays one run there; another for a new one."""
     folders = sorted((directory.path / "wandb").glob("*run-*-*")) if directory.begun else []
     return folders[-1].name.rpartition("-")[2] if folders else token_hex(4)
-
-
-def server() -> str:
-    """Address of the W&B server."""
-    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-
-
-def reachable() -> bool:
-    """Whether the W&B server answers, whatever it says; known within some seconds."""
-    try:
-        with urlopen(Request(server(), method="HEAD"), timeout=PATIENCE):  # through the proxy, where there is one
-            return True
-    except HTTPError:
-        return True
-    except (OSError, ValueError, HTTPException):
-        return False
 
 
 def has_key() -> bool:

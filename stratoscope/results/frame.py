@@ -114,7 +114,7 @@ def numbers(run: RunRecord, name: str) -> Iterator[Row]:
     """
     of_run = {"run": name, "status": run.status}
     steps = {row["epoch"]: row["step"] for row in run.metrics}
-    metrics = {metric: metric.rpartition("/")[0] or None for metric in run.metric_names if not _in_a_table(metric, run)}
+    metrics = {metric: metric.rpartition("/")[0] or None for metric in run.own_metrics}
     for row in run.metrics:
         at = {**of_run, "source": "metrics", "epoch": row["epoch"], "step": row["step"]}
         for metric, split in metrics.items():
@@ -127,21 +127,13 @@ def numbers(run: RunRecord, name: str) -> Iterator[Row]:
         for row in table.rows:
             if row.get("chosen") is False:
                 continue
-            at = {column: row[column] or None for column in what} | of_run
+            at = {column: None if row[column] == "" else row[column] for column in what} | of_run
             at |= {"source": source, "epoch": row["epoch"], "step": steps.get(row["epoch"]), "gap": row.get("gap")}
             for column in values:
                 if isinstance(value := row[column], float):
                     at["name"] = row.get("measure", column) if column == "value" else column
                     at["value"] = value
                     yield at | {end: row[end] for end in ends} if column == values[0] else at.copy()
-
-
-def _in_a_table(metric: str, run: RunRecord) -> bool:
-    """Whether a metric, such as probe/true_label/test/fc1, is in one of the tables too, such as probes."""
-    kind, inside, _ = metric.partition("/")
-    return bool(inside) and any(
-        table.has("layer") and f"{name}_".startswith((f"{kind}_", f"{kind}s_")) for name, table in run.tables.items()
-    )
 
 
 def _column(runs: Any, settings: dict[str, dict[str, Any]], key: str) -> Any:

@@ -17,7 +17,7 @@ from stratoscope.run.record_file import read_record
 
 METRICS_FILE = "metrics.csv"
 METRICS = ("epoch", "step")  # its columns that are no metrics
-OURS = ("probes", "online_probes", "measures")  # what else lies in the directory may be anybody's
+OURS = ("probes", "online_probes", "measures", "path", "distances")  # what else lies in the directory may be anybody's
 
 
 class DamagedRun(ValueError):
@@ -104,6 +104,17 @@ class RunRecord:
         return list(
             dict.fromkeys(k for row in self.metrics for k, v in row.items() if v is not None and k not in METRICS)
         )
+
+    @property
+    def own_metrics(self) -> list[str]:
+        """Names of the metrics that are in none of the tables, as probe/true_label/test/fc1 is in probes."""
+        of_layers = [f"{name}_" for name, table in self.tables.items() if table.has("layer")]
+
+        def inside(metric: str) -> bool:
+            kind, slash, _ = metric.partition("/")
+            return bool(slash) and any(name.startswith((f"{kind}_", f"{kind}s_")) for name in of_layers)
+
+        return [metric for metric in self.metric_names if not inside(metric)]
 
     def values(self, metric: str) -> list[tuple[int, float]]:
         """Epochs and values of a metric, in order; where it is no number is left out."""

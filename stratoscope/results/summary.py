@@ -40,16 +40,21 @@ def summary(run: RunRecord) -> list[RenderableType]:
     Args:
         run: As `load_run` gives it.
     """
-    parts: list[RenderableType] = [Text(run.name, "bold"), grid([*_course(run), *_config(run)]), ""]
-    if names := [name for name in run.metric_names if "probe/" not in name]:
-        parts += [_metrics(run, names), ""]
+    parts: list[RenderableType] = [Text(run.name, "bold"), grid([*course(run), *what_was_set(run)]), ""]
+    if rows := metric_rows(run):
+        parts += [columns(["metric", "last", "best", "at epoch"], rows, ["metric"], ["metric"]), ""]
     for name, table in run.tables.items():
         shown = _best_layers(name, table) if name in run.probed() else _values(name, table)
         parts += [shown, ""] if shown else []
-    return [*parts, grid([*_files(run), *_origin(run)])]
+    return [*parts, grid([*_files(run), *provenance(run)])]
 
 
-def _course(run: RunRecord) -> Iterator[Line]:
+def course(run: RunRecord) -> Iterator[Line]:
+    """How far a run is, and how to go on with it.
+
+    Args:
+        run: As `load_run` gives it.
+    """
     done = epochs(run)
     yield "status", Text.assemble(status(run), f", {done} epochs" if done else "")
     began, ended = (str(run.record.get(key) or "")[:16].replace("T", " ") for key in ("started", "ended"))
@@ -62,8 +67,12 @@ def _course(run: RunRecord) -> Iterator[Line]:
         yield "to go on", Text(f"stratoscope resume {shlex.quote(str(run.path))}", "cyan")
 
 
-def _config(run: RunRecord) -> Iterator[Line]:
-    """The classes and what they were given; what is null is left out."""
+def what_was_set(run: RunRecord) -> Iterator[Line]:
+    """The classes and what they were given; what is null is left out.
+
+    Args:
+        run: As `load_run` gives it.
+    """
     given = {key: value for key, value in run.settings.items() if value is not None}
     owner = {key: max((part for part in PARTS if key.startswith(f"{part}.")), key=len, default="") for key in given}
     for part, name in PARTS.items():
@@ -92,16 +101,25 @@ def _brief(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _metrics(run: RunRecord, names: list[str]) -> RenderableType:
-    rows: list[list[str]] = []
-    for name in names:
-        if best := run.best(name):
-            rows.append([name, number(run.last(name)), number(best[1]), str(best[0])])
-    return columns(["metric", "last", "best", "at epoch"], rows, ["metric"], ["metric"])
+def metric_rows(run: RunRecord) -> list[list[str]]:
+    """Name, last and best value, and the epoch of that, of every metric that no table has.
+
+    Args:
+        run: As `load_run` gives it.
+    """
+    found = {name: best for name in run.own_metrics if (best := run.best(name))}
+    return [[name, number(run.last(name)), number(value), str(epoch)] for name, (epoch, value) in found.items()]
 
 
-def _best_layers(name: str, table: Table) -> RenderableType | None:
-    """Where each kind of label is best read off: now, and at any epoch."""
+def best_layers(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Where each kind of label is best read off: now, and at any epoch.
+
+    Args:
+        table: One that has accuracies of layers.
+
+    Returns:
+        The heads of the columns, and the rows.
+    """
     found = [row for row in table.rows if row["accuracy"] is not None and row.get("chosen") is not False]
     now = max((row["epoch"] for row in table.rows), default=0)
     rows: list[list[str]] = []
@@ -114,8 +132,13 @@ def _best_layers(name: str, table: Table) -> RenderableType | None:
         here = [last["layer"], percent(last["accuracy"]), interval] if last else ["", "", ""]
         kind = f"{labels.removesuffix('_label')}, {split}"
         rows.append([kind, *here, ever["layer"], percent(ever["accuracy"]), str(ever["epoch"])])
-    first = "best layer for" if name == "probes" else f"{name.removeprefix('probes_')}: best layer for"
-    heads = [first, f"at epoch {now}", "%", "95 %", "at any", " %", "epoch"]
+    return ["best layer for", f"at epoch {now}", "%", "95 %", "at any", " %", "epoch"], rows
+
+
+def _best_layers(name: str, table: Table) -> RenderableType | None:
+    heads, rows = best_layers(table)
+    if name != "probes":
+        heads[0] = f"{name.removeprefix('probes_')}: {heads[0]}"
     layers = [heads[1], heads[4]]
     return columns(heads, rows, [heads[0], *layers], layers) if rows else None
 
@@ -123,7 +146,8 @@ def _best_layers(name: str, table: Table) -> RenderableType | None:
 def _values(name: str, table: Table) -> RenderableType | None:
     """The smallest and the largest value of every measure at the last epoch, and where."""
     now = max((row["epoch"] for row in table.rows), default=0)
-    what = [column for column in table.that("what") if column not in {"epoch", "step", "layer", "measure"}]
+    texts = [column for column in table.that("what") if table.columns[column].kind is str]
+    what = [column for column in texts if column not in {"layer", "measure"}]
     found: dict[str, list[tuple[float, str]]] = {}
     for row in table.rows:
         for column in table.that("value") if row["epoch"] == now and row.get("chosen") is not False else []:
@@ -162,7 +186,12 @@ def _size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def _origin(run: RunRecord) -> Iterator[Line]:
+def provenance(run: RunRecord) -> Iterator[Line]:
+    """With what code and commands a run was made.
+
+    Args:
+        run: As `load_run` gives it.
+    """
     versions, code = run.record.get("versions") or {}, run.record.get("code") or {}
     yield "versions", ", ".join(f"{name} {versions[name]}" for name in OFTEN if name in versions)
     if code.get("commit"):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -45,10 +45,15 @@ class StopOnSignal(Callback):
     `max_time` (and the callback Timer) bounds a session: the run is saved after a step, or after an epoch if the Timer
     says so, and goes on with the same command, which has as much time again. Lightning would end the epoch where it
     is, and count the time of earlier sessions.
+
+    Args:
+        say: Says a line from within a signal handler.
+        leave: Leaves the screen as it should be when the process ends at once, from there too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] | None = None, leave: Callable[[], None] | None = None) -> None:
         self.number = 0
+        self._say, self._leave = say or _say, leave
         self._before: dict[int, Any] = {}
         self._limits: list[tuple[float, str]] = []  # seconds, and whether to end behind a step or an epoch
         self._began = time.monotonic()
@@ -128,10 +133,15 @@ class StopOnSignal(Callback):
 
     def _note(self, number: int, _frame: Any) -> None:
         if self.number:
+            if self._leave is not None:
+                self._leave()
             os._exit(128 + number)
         self.number = number
-        name = signal.Signals(number).name
-        os.write(2, f"stratoscope: {name}: saving after this step, or now; again to stop at once\n".encode())
+        self._say(f"stratoscope: {signal.Signals(number).name}: saving after this step, or now; again to stop at once")
+
+
+def _say(line: str) -> None:
+    os.write(2, f"{line}\n".encode())
 
 
 def handle(numbers: Iterable[int], handler: Any) -> dict[int, Any]:

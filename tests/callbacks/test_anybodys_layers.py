@@ -102,6 +102,8 @@ def test_merging_weights_for_a_probe_does_not_change_training(tmp_path: Path) ->
 def test_a_network_that_cannot_be_put_back_is_probed_once(tmp_path: Path) -> None:
     """It is named, and training goes on to its end."""
     seed_everything(0, verbose=False)
-    with pytest.warns(UserWarning, match=r"a probe changes Module in network\.0\.numbers, which cannot be put back"):
+    with pytest.warns(
+        UserWarning, match=r"LinearProbes changes Module in network\.0\.numbers, which cannot be put back"
+    ):
         fit(tmp_path, nn.Sequential(Counting()), LinearProbes())
     assert {row["epoch"] for row in rows(tmp_path / "probes.csv")} == {"0"}

@@ -234,6 +234,11 @@ LIKE_OTHERS = (
     "profiler",
     "overfit_batches, a share",
     "BatchSizeFinder",
+    "accumulate_grad_batches",  # GradientAccumulationScheduler sets it
+    "val_check_interval 0.5",  # a validation within an epoch, as beyond one
+    "fast_dev_run",  # limits batches, as limit_train_batches
+    "overfit_batches",
+    "OneCycleLR",  # ReduceLROnPlateau depends on more
 )
 CASES = [
     *((ours, name, options) for name, options in OPTIONS.items()),

@@ -78,3 +78,5 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path)
             assert not path or (pages[name].parent / path).exists(), (name, address)
     assert found["reference/api_probes.html"].formulas >= 10
     assert sum("_images/" in address for address in found["gallery.html"].addresses) == 7
+    assert len(list((tmp_path / "html").rglob("report.html"))) == 1
+    assert "notebooks/memorising.html" in pages

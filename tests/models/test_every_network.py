@@ -67,7 +67,10 @@ SMALLEST: Mapping[str, dict[str, Any]] = {
     "WideResNet": {"depth": 10},
 }
 LARGE = ("AlexNet", "KeskarC1", "KeskarC2", "ResNet", "SmallInception", "VGG")
-HEAVY = ("AlexNet", "KeskarC2", "ResNet")  # which have tests of their own of gradients, and relatives that are lighter
+# which have tests of their own of gradients, and relatives that are lighter
+HEAVY = ("AlexNet", "KeskarC2", "ResNet", "SmallInception", "VGG")
+# whose own tests compare the logits, compiled and with the channels last
+COMPARED = ("CifarResNet", "ResNet", "SmallInception", "VGG", "WideResNet")
 OTHERS = ("TimmClassifier", "TorchvisionClassifier")  # of other packages
 every_network = pytest.mark.parametrize("network", NETWORKS)
 # bfloat16 takes a processor that has none up to a minute with the others
@@ -148,7 +151,10 @@ def test_a_short_fit_in_bfloat16_with_channels_last(network: type[Classifier]) -
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
 
 
-@every_network
+@pytest.mark.parametrize(
+    "network",
+    [pytest.param(one, marks=[pytest.mark.slow] if one.__name__ in COMPARED else []) for one in NETWORKS],
+)
 def test_channels_last_changes_nothing_but_rounding(network: type[Classifier]) -> None:
     """Logits in both memory formats are the same to single precision."""
     image = torch.randn(2, *network.image_shape, generator=torch.Generator().manual_seed(0))
@@ -163,7 +169,10 @@ def test_channels_last_changes_nothing_but_rounding(network: type[Classifier]) -
 
 @pytest.mark.parametrize(
     "network",
-    [pytest.param(one, marks=[pytest.mark.slow] if one.__name__ in {*LARGE, *OTHERS} else []) for one in NETWORKS],
+    [
+        pytest.param(one, marks=[pytest.mark.slow] if one.__name__ in {*LARGE, *OTHERS, *COMPARED} else [])
+        for one in NETWORKS
+    ],
 )
 def test_torch_compile_takes_the_network_whole(network: type[Classifier]) -> None:
     """Dynamo captures the forward pass in one graph, which gives the same logits."""

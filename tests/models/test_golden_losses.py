@@ -51,7 +51,8 @@ BATCH = 8
 TOLERANCE = 1e-8
 SMALL = 1e-11  # losses below are all the same: labels that are learnt
 
-TWICE = ("RandomLabels", "GaussianPixels")  # one of labels and one of pixels; `make test-all` has all of them on both
+# one of labels and one of pixels; of the others there are digests in test_corruption.py, test_automatic_labels.py
+TWICE = ("RandomLabels", "GaussianPixels")
 
 
 class InDouble(Corruption):
@@ -153,7 +154,7 @@ def test_no_losses_are_lost() -> None:
 @pytest.mark.parametrize(
     "network",
     [
-        pytest.param(network, marks=[pytest.mark.slow] if network.__name__ in LARGE else [])
+        pytest.param(network, marks=[pytest.mark.slow] if network.__name__ in {*LARGE, "TorchvisionClassifier"} else [])
         for network in NETWORKS
         if network.__name__ != "TimmClassifier"
     ],
@@ -172,7 +173,7 @@ def test_networks_learn_as_ever(network: type[Classifier]) -> None:
             network,
             corruption,
             id=f"{network.__name__}-{type(corruption).__name__}",
-            marks=[pytest.mark.slow] if network is SmallAlexNet and type(corruption).__name__ not in TWICE else [],
+            marks=[pytest.mark.slow] if type(corruption).__name__ not in TWICE else [],
         )
         for network in (MLP, SmallAlexNet)
         for corruption in CORRUPTIONS
@@ -214,7 +215,7 @@ class FewCrops(CIFAR10):
         return Shapes(train_size=IMAGES, test_size=20, size=28).load()
 
 
-@pytest.mark.parametrize("network", [MLP, SmallAlexNet])
+@pytest.mark.parametrize("network", [MLP, pytest.param(SmallAlexNet, marks=pytest.mark.slow)])
 def test_corruptions_of_cifar10_are_learnt_as_ever(network: type[Classifier], tmp_path: Path) -> None:
     """The most similar class, and human labels from a file."""
     label = FewCrops().load()["train"].true_label.numpy().astype(np.uint8)

@@ -21,7 +21,10 @@ FRONTS = {
 }
 
 
-@pytest.mark.parametrize("parameters", [1_000_000, 3_160_000, 10_000_000, 31_600_000])
+@pytest.mark.parametrize(
+    "parameters",
+    [1_000_000, *(pytest.param(size, marks=pytest.mark.slow) for size in (3_160_000, 10_000_000)), 31_600_000],
+)
 @pytest.mark.parametrize(("convolutions", "hidden_layers"), ROWS)
 def test_the_budgets_of_table_2_are_met_within_one_percent(
     convolutions: int, hidden_layers: int, parameters: int

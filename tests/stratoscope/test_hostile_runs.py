@@ -144,7 +144,7 @@ DAMAGE: list[Callable[[Path], None]] = [
 def test_one_damaged_run_costs_itself(
     damage: Callable[[Path], None], runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`ls`, `best` and `load_runs` have the other run, and name the damaged one; `show` and `resume` refuse it."""
+    """`ls`, `best` and `load_runs` have the other run, and name the damaged one; `show` and `report` refuse it."""
     damage(runs / "bad")
     layers = not (runs / "bad" / "probes.csv").read_text() == (runs / "good" / "probes.csv").read_text() or (
         (runs / "bad" / "measures.csv").read_text() != (runs / "good" / "measures.csv").read_text()
@@ -159,10 +159,12 @@ def test_one_damaged_run_costs_itself(
         assert "runs/bad" in capsys.readouterr().out
     with pytest.warns(UserWarning, match="left out: runs/bad"):
         assert set(load_runs("runs").run) == {"good"}
-    with pytest.raises(SystemExit) as stop:
-        main(["show", "bad"])
-    assert stop.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    for command in ("show", "report"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, "bad"])
+        assert stop.value.code == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (runs / "bad" / "report.html").exists()
 
 
 @pytest.mark.parametrize("seed", ["foo", 1.5, [1], {"a": 1}])
@@ -182,6 +184,8 @@ def test_a_seed_that_is_none_is_shown_as_it_stands(
     said = capsys.readouterr().out
     assert "seeds" in said
     assert isinstance(seed, dict) or str(seed) in said
+    main(["report", "bad"])
+    assert (runs / "bad" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("config", [BOMB, MERGES, "a: &a [*a]\n", "[" * 5000])
@@ -235,6 +239,8 @@ def test_nothing_steers_the_terminal(runs: Path, capsys: pytest.CaptureFixture[s
     (runs / f"worse{STEERING}" / "run.json").write_text("{")
     for words in (["ls"], ["show", "b"], ["best", "test/loss"], ["best", STEERING], ["ls", "--sort", STEERING]):
         main(words)
+    main(["report", "b"])
+    page = (runs / f"b{STEERING}" / "report.html").read_text()
     for words in (["best", f"x{STEERING}"], ["show", f"x{STEERING}"], ["fit", f"--x{STEERING}"], [STEERING]):
         with pytest.raises(SystemExit):
             main(words)
@@ -244,6 +250,7 @@ def test_nothing_steers_the_terminal(runs: Path, capsys: pytest.CaptureFixture[s
     for output in (said.out, said.err):
         assert "\\x1b" in output
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(output)
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(page)
 
 
 def test_printable() -> None:

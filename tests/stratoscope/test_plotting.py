@@ -16,6 +16,7 @@ from stratoscope.commands.table import main
 from stratoscope.datamodules import Digits, RandomLabels, RandomSubset
 from stratoscope.models import MLP
 from stratoscope.probes import probe
+from stratoscope.results import load_run
 
 TAPS = ["*relu1", "*logits"]
 SMALL = "fit --model MLP --model.width 8 --data Digits --trainer.accelerator cpu --trainer.enable_progress_bar false"
@@ -25,7 +26,7 @@ DATA = (
 )
 PROBES = (
     "--trainer.callbacks LinearProbes --trainer.callbacks.taps [network.relu1,network.logits] "
-    "--trainer.callbacks.tolerance 0.001"
+    "--trainer.callbacks.tolerance 0.001 --trainer.callbacks.measures [rank,collapse]"
 )
 
 
@@ -70,6 +71,31 @@ def test_a_table_of_runs_gives_the_same_numbers(runs: Path) -> None:
     assert lower == pytest.approx(100 * frame[of].low.iloc[0])
 
 
+def test_measures_are_drawn_from_a_run_and_from_a_table(runs: Path) -> None:
+    """The numbers of measures.csv, on the scale that the measure has; a kind of labels beside the other."""
+    frame: Any = load_runs(runs)
+    ranks = [row for row in load_run(runs / "one").measures if row["measure"] == "effective_rank"]
+    for source in (runs / "one", frame, frame[frame.name == "effective_rank"]):
+        figure = plot_layers(source, value="effective_rank")
+        ((title, numbers),) = shown(figure)
+        assert title == "train set"
+        assert [number for row in numbers for number in row] == [
+            row["value"] for layer in ("network.relu1", "network.logits") for row in ranks if row["layer"] == layer
+        ]
+        assert figure.get_suptitle().startswith("Effective rank: MLP, Digits")
+        assert plot_layers(source, "profile", value="effective_rank").axes[0].get_yscale() == "log"
+    both = ["true labels, train set", "given labels, train set"]
+    assert [title for title, _ in shown(plot_layers(runs, value="nc1"))] == both
+    assert [title for title, _ in shown(plot_layers(frame, value="nc1", show="difference"))] == both
+
+
+def test_a_value_that_is_not_there_is_refused_with_those_that_are(runs: Path) -> None:
+    """In a run as in a table."""
+    for source in (runs / "one", load_runs(runs)):
+        with pytest.raises(ValueError, match=r"there is no rank of layers; there are .*effective_rank, .*nc1"):
+            plot_layers(source, value="rank")
+
+
 def test_loose_probes_are_marked_from_a_table_too(runs: Path) -> None:
     """The run's tolerance was 1e-3 nats, and a table knows gaps alone: those above the default of 1e-6 are marked."""
     frame: Any = load_runs(runs)
@@ -109,12 +135,13 @@ def test_what_probe_found_is_one_column() -> None:
 def test_a_callback_in_memory_is_drawn(tmp_path: Path) -> None:
     """Under the user's own Trainer, before any file is read."""
     seed_everything(0, verbose=False)
-    probes = LinearProbes(TAPS, tolerance=0.1)
+    probes = LinearProbes(TAPS, tolerance=0.1, measures=["rank"])
     options: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, default_root_dir=tmp_path, callbacks=[probes], log_every_n_steps=1, **options
     )
     trainer.fit(MLP(width=8), datamodule=Digits(corruption=[RandomSubset(100, seed=0), RandomLabels(seed=0)]))
+    assert len(shown(plot_layers(probes, value="participation_ratio"))[0][1]) == 2
     figure = plot_layers(probes, show="difference", labels="given_label")
     cells = probes.table.cells("given_label", "train")
     expected = [

@@ -76,7 +76,7 @@ class InAFit(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Get ready."""
         probes = next(one for one in trainer.callbacks if isinstance(one, LinearProbes))  # type: ignore[attr-defined]
-        fit, probe = probes._fit, probes.probe
+        fit, probe = probes._fit, probes.measure
 
         def interrupted(*layer: Any) -> Any:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -86,7 +86,7 @@ class InAFit(Callback):
             vars(probes)["_fit"] = interrupted if epoch == self.epoch else fit
             probe(trainer, module, epoch, fails)
 
-        vars(probes)["probe"] = watched
+        vars(probes)["measure"] = watched
 
 
 class InASave(Callback):
@@ -246,6 +246,7 @@ def test_a_signal_waits_for_the_gradients_that_accumulate() -> None:
         assert Rates.curve(name) == Rates.curve("whole")
 
 
+@pytest.mark.slow  # six of the ten kinds of runs that test_kills.py ends accumulate gradients
 def test_a_run_killed_inside_an_accumulation_window_goes_on() -> None:
     """Gradients that were not used yet are no part of a checkpoint, and are made again."""
     line = f"{OWN} --trainer.accumulate_grad_batches 5"

@@ -236,6 +236,19 @@ def test_another_number_of_processes_goes_on_with_the_next_samples(first: int, s
     assert all(bool(torch.isfinite(value).all()) for value in end["state_dict"].values())
 
 
+@pytest.mark.usefixtures("_beside_whole")
+def test_the_loss_between_solutions_is_that_of_one_process() -> None:
+    """Byte for byte, with samples that do not divide by two."""
+    line = (
+        "validate --ckpt_path runs/whole/checkpoints/last.ckpt --trainer.callbacks LossPath --trainer.callbacks.path "
+        "plane --trainer.callbacks.points 3 --trainer.callbacks.train_samples 100"
+    )
+    assert finish(forked(command(f"{line} {ALONE} --run one".split()))) == 0, said()
+    assert finish_pair(command(f"{line} {PAIR} --run two".split()), "two") == [0, 0], said()
+    assert Path("runs/two/path.csv").read_bytes() == Path("runs/one/path.csv").read_bytes()
+    assert len(rows("runs/two/path.csv")) == 9 * 2 * 2
+
+
 class OneBad(Callback):
     """Spoils the images of one process at a step."""
 

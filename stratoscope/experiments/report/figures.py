@@ -1,16 +1,19 @@
 """The figures of an experiment, redrawn from its runs; and the numbers in them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stratoscope.callbacks.pictures.heat_map import Cell, HeatMap
+from stratoscope.callbacks.pictures.heat_map_svg import svg
 from stratoscope.callbacks.pictures.probe_table import evenly, shared_prefix
-from stratoscope.callbacks.pictures.separability_figure import COLOURS, MARKERS
+from stratoscope.callbacks.pictures.separability_figure import shared_span
 from stratoscope.experiments.experiment import SEED, Experiment, Figure, Quantity, place_of
 from stratoscope.experiments.measured import course, in_unit, layers
 from stratoscope.experiments.quantities import Estimate, Result, compared, drawn
+from stratoscope.experiments.report.column_figures import draw_lines, draw_map, draw_scatter
+from stratoscope.experiments.report.style import finish, style, with_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,34 +44,29 @@ def draw(
     quantity = experiment.quantities[figure.quantity]
     groups = drawn(results, figure)
     width, height = (6.4, 4.0) if figure.kind != "layers" else _size(groups, quantity)
+    if figure.kind == "map":
+        width, height = 1.2 + 3.4 * min(3, max(1, len(groups))), 3.6 * max(1, -(-len(groups) // 3)) + 0.4
     picture = Picture(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(picture)
     if figure.kind == "layers":
         rows = _layers(picture, figure, quantity, groups)
+    elif figure.kind == "map":
+        rows = draw_map(picture, experiment, figure, groups)
     else:
         axis = picture.subplots()
-        draws: dict[str, Callable[..., list[Row]]] = {"curves": _curves, "points": _points, "profile": _profile}
+        draws: dict[str, Callable[..., list[Row]]] = {
+            "curves": _curves,
+            "points": _points,
+            "profile": _profile,
+            "lines": draw_lines,
+            "density": draw_lines,
+            "scatter": draw_scatter,
+        }
         rows = draws[figure.kind](axis, experiment, figure, results, groups)
-        _finish(axis, figure)
+        finish(axis, figure)
     note = f" ({scale_note})" if scale_note else ""
     picture.suptitle(f"{figure.title}{note}", fontsize="medium", wrap=True)
     return picture, rows
-
-
-def _style(number: int, others: Mapping[str, Any] = MappingProxyType({})) -> Row:
-    usual: Row = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
-    return {**usual, **others}
-
-
-def _finish(axis: "Axes", figure: Figure) -> None:
-    if figure.log:
-        axis.set_yscale("log")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(alpha=0.25)
-    if axis.get_legend_handles_labels()[1]:  # not where there is one line, which needs no name
-        axis.legend(fontsize="small", frameon=False, title=figure.lines)
-    else:
-        axis.text(0.5, 0.5, "no runs yet", ha="center", transform=axis.transAxes)
 
 
 def _curves(
@@ -86,18 +84,18 @@ def _curves(
         means = [sum(at) / len(at) for at in values]
         if not epochs:
             continue
-        style = _style(number, {"marker": ""} if many else {})
-        axis.plot(epochs, means, label=name, **style)
+        look = style(number, {"marker": ""} if many else {})
+        axis.plot(epochs, means, label=name, **look)
         if len(courses) > 1:
             low, high = [min(at) for at in values], [max(at) for at in values]
-            axis.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
+            axis.fill_between(epochs, low, high, color=look["color"], alpha=0.2, linewidth=0)
         for one in group:
             found = course(one.record, quantity) if one.record else {}
             seed = one.planned.labels.get(SEED)
             rows += [{"line": name, SEED: seed, "epoch": at, figure.quantity: value} for at, value in found.items()]
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("epochs")
-    axis.set_ylabel(_with_unit(figure.quantity, quantity.unit))
+    axis.set_ylabel(with_unit(figure.quantity, quantity.unit))
     return rows
 
 
@@ -113,14 +111,14 @@ def _points(
             labels = dict(cell)
             if str(labels.get(figure.lines, "")) == name:
                 points.append((place_of(labels[figure.x], figure), estimate))
-        style = _style(number)
+        look = style(number)
         never = sum(not math.isfinite(one.mean) for _, one in points)
         points = [(x, one) for x, one in points if math.isfinite(one.mean)]
         points.sort(key=lambda point: point[0])
         if points:
             x, y, below, above = zip(*((x, *_ends(one)) for x, one in points), strict=True)
             missed = f" ({never} never reached)" if never else ""
-            axis.errorbar(x, y, yerr=[below, above], label=f"{name or 'ours'}{missed}", capsize=2, **style)
+            axis.errorbar(x, y, yerr=[below, above], label=f"{name or 'ours'}{missed}", capsize=2, **look)
         rows += [{"line": name, figure.x: x, figure.quantity: one.mean, "margin": one.margin} for x, one in points]
         paper = [
             (place_of(one.of[figure.x], figure), one.value)
@@ -130,11 +128,11 @@ def _points(
         ]
         if paper:
             x, y = zip(*sorted(paper), strict=True)
-            hollow = style | {"markersize": 7, "markerfacecolor": "none", "linestyle": ":", "linewidth": 0.8}
+            hollow = look | {"markersize": 7, "markerfacecolor": "none", "linestyle": ":", "linewidth": 0.8}
             axis.plot(x, y, label=f"{name}, paper".removeprefix(", "), **hollow)
             rows += [{"line": f"{name}, paper", figure.x: at, figure.quantity: value} for at, value in paper]
     axis.set_xlabel(figure.x)
-    axis.set_ylabel(_with_unit(figure.quantity, "relative" if figure.over else quantity.unit))
+    axis.set_ylabel(with_unit(figure.quantity, "relative" if figure.over else quantity.unit))
     return rows
 
 
@@ -161,10 +159,10 @@ def _profile(
             names = list(dict.fromkeys([*names, *tables[0]]))
             shown = [layer for layer in names if all(layer in table for table in tables)]
             means = [sum(in_unit(table[layer], quantity) for table in tables) / len(tables) for layer in shown]
-            style = _style(number, {"linestyle": ":", "markerfacecolor": "none"} if dotted else {})
+            look = style(number, {"linestyle": ":", "markerfacecolor": "none"} if dotted else {})
             state = ("untrained" if dotted else "trained") if trained else ""
             label = ", ".join(filter(None, (name, state)))
-            axis.plot([names.index(layer) for layer in shown], means, label=label, **style)
+            axis.plot([names.index(layer) for layer in shown], means, label=label, **look)
             rows += [
                 {"line": name, "state": state, "layer": layer, figure.quantity: mean}
                 for layer, mean in zip(shown, means, strict=True)
@@ -172,7 +170,7 @@ def _profile(
     prefix = shared_prefix(names)
     places = evenly(list(range(len(names))), NAMED)
     axis.set_xticks(places, [names[at].removeprefix(prefix) for at in places], rotation=45, ha="right")
-    axis.set_ylabel(_with_unit(figure.quantity, quantity.unit))
+    axis.set_ylabel(with_unit(figure.quantity, quantity.unit))
     return rows
 
 
@@ -185,6 +183,35 @@ def _size(groups: dict[str, list[Result]], quantity: Quantity) -> tuple[float, f
 
 def _layers(picture: "Picture", figure: Figure, quantity: Quantity, groups: dict[str, list[Result]]) -> list[Row]:
     """A probe by layer, from the input at the bottom upwards, and epoch: maps that share one range of colours."""
+    maps, rows = _maps(figure, quantity, groups)
+    if not maps:
+        picture.text(0.5, 0.4, "no runs yet", ha="center")
+        return rows
+    for axis, one in zip(picture.subplots(len(maps), squeeze=False)[:, 0], maps, strict=True):
+        room = 1.2 + 0.3 * len(one.layers) < TALLEST
+        one.draw(axis, shared_span(maps), font=8.0 if room else None, names=(NAMED, 24))
+    return rows
+
+
+def hovered(experiment: Experiment, figure: Figure, results: Sequence[Result]) -> list[tuple[str, str]]:
+    """A figure's heat maps for a page, where a browser shows their numbers under the mouse.
+
+    Args:
+        experiment: The experiment.
+        figure: Which figure of it.
+        results: Its runs.
+
+    Returns:
+        What each is of, and its SVG; none if figures of this kind have no such maps.
+    """
+    if figure.kind != "layers":
+        return []
+    maps, _ = _maps(figure, experiment.quantities[figure.quantity], drawn(results, figure))
+    return [(one.heading, svg("", [replace(one, heading="")], shared_span(maps), alone=False)) for one in maps]
+
+
+def _maps(figure: Figure, quantity: Quantity, groups: dict[str, list[Result]]) -> tuple[list[HeatMap], list[Row]]:
+    """Means over the runs of each group, and the numbers in them."""
     maps, rows = [], []
     for name, group in groups.items():
         tables = [layers(one.record, quantity) for one in group if one.record]
@@ -201,16 +228,5 @@ def _layers(picture: "Picture", figure: Figure, quantity: Quantity, groups: dict
                     mean = sum(found) / len(found)
                     cells[y, x] = mean, f"{mean:.0f}"
                     rows.append({"line": name, "layer": layer, "epoch": epoch, figure.quantity: mean})
-        maps.append(HeatMap(name, _with_unit(figure.quantity, quantity.unit), names, epochs, cells, least=1.0))
-    if not maps:
-        picture.text(0.5, 0.4, "no runs yet", ha="center")
-        return rows
-    numbers = [number for one in maps for number in one.numbers()]
-    for axis, one in zip(picture.subplots(len(maps), squeeze=False)[:, 0], maps, strict=True):
-        room = 1.2 + 0.3 * len(one.layers) < TALLEST
-        one.draw(axis, (min(numbers), max(numbers)), font=8.0 if room else None, names=(NAMED, 24))
-    return rows
-
-
-def _with_unit(name: str, unit: str) -> str:
-    return f"{name}, {unit}" if unit else name
+        maps.append(HeatMap(name, with_unit(figure.quantity, quantity.unit), names, epochs, cells, least=1.0))
+    return maps, rows

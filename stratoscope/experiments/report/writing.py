@@ -10,16 +10,19 @@ from typing import Any
 from stratoscope.experiments.claims import Comparison, Verdict, comparison_with, verdict_of
 from stratoscope.experiments.experiment import FULL, Experiment
 from stratoscope.experiments.grid import chosen_scale
-from stratoscope.experiments.measured import Reading, reading
+from stratoscope.experiments.measured import Reading, check_columns, reading
 from stratoscope.experiments.plan_file import bounds_stand, read_plan
 from stratoscope.experiments.quantities import Cell, Estimate, Result
-from stratoscope.experiments.report.figures import draw
+from stratoscope.experiments.report.figures import draw, hovered
 from stratoscope.experiments.report.page import Content, Drawn, page
 from stratoscope.files.atomic import replacing
 from stratoscope.files.own_folder import check_links
+from stratoscope.pages.template import Markup, inside
 from stratoscope.results.record import DamagedRun, RunRecord, load_run
 
 Row = dict[str, Any]
+# of pictures; without the date, as else the page would change every time
+KINDS: dict[str, dict[str, Any]] = {"png": {"dpi": 150}, "pdf": {"metadata": {"CreationDate": None}}}
 
 
 def write_report(folder: Path) -> str:
@@ -41,6 +44,9 @@ def write_report(folder: Path) -> str:
             record = None
             damaged.append(f"  left out      {error}")
         results.append(Result(run, record if record and record.status == "finished" else None))
+    records = [result.record for result in results if result.record]
+    for quantity in experiment.quantities.values() if len(records) == len(results) else ():  # or it may yet come
+        check_columns(quantity, records)
     verdicts = [verdict_of(claim, experiment, scale, results) for claim in experiment.claims]
     comparisons = [comparison_with(one, experiment, scale, results) for one in experiment.published]
     note = chosen_scale(experiment, scale).note
@@ -49,18 +55,21 @@ def write_report(folder: Path) -> str:
     for name, figure in experiment.figures.items():
         picture, rows = draw(experiment, figure, results, label)
         file = folder / "report" / name
-        for kind, options in (("png", {"dpi": 150}), ("pdf", {})):
+        for kind, options in KINDS.items():
             with replacing(file.with_suffix(f".{kind}")) as part:
-                picture.savefig(part, format=kind, **options)  # type: ignore[arg-type]
+                picture.savefig(part, format=kind, **options)
         _write_table(rows, file.with_suffix(".csv"))
-        pictures.append(Drawn(name, figure, file.with_suffix(".png").read_bytes()))
+        drawn = [inside(file.with_suffix(f".{kind}")) for kind in (*KINDS, "csv")]
+        maps = [(of, Markup(svg)) for of, svg in hovered(experiment, figure, results)]
+        pictures.append(Drawn(figure, drawn, maps))
     table = table_of(experiment, results)
     _write_table(table, folder / "report" / "table.csv")
     _write_table([_comparison_row(one) for one in comparisons], folder / "report" / "published.csv")
     with replacing(folder / "report" / "verdicts.json") as part:
         part.write_text(json.dumps([_verdict_row(one) for one in verdicts], indent=2, allow_nan=False) + "\n")
     stand = bounds_stand(folder, experiment)
-    content = Content(experiment, label, folder, results, verdicts, comparisons, pictures, table, stand)
+    files = [inside(folder / "report" / name) for name in ("table.csv", "published.csv", "verdicts.json")]
+    content = Content(experiment, label, folder, results, verdicts, comparisons, pictures, table, stand, files)
     with replacing(folder / "report.html") as part:
         part.write_text(page(content), encoding="utf-8")
     finished = sum(result.record is not None for result in results)
@@ -70,8 +79,8 @@ def write_report(folder: Path) -> str:
 
 
 def _read(path: Path, experiment: Experiment) -> RunRecord:
-    """A run, with its probes if any number is read off them: one that was probed, or how many samples there were."""
-    probed = any(quantity.probe for quantity in experiment.quantities.values())
+    """A run, with its tables if any number is read off them, or how many samples there were."""
+    probed = any(quantity.probe or quantity.column for quantity in experiment.quantities.values())
     record = load_run(path, layers=probed)
     return record if probed or record.record.get("samples") else load_run(path)
 

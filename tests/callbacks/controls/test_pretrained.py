@@ -15,7 +15,7 @@ from stratoscope.errors import Refused
 from stratoscope.fit.command import build
 from stratoscope.models import MLP, SmallInception
 from stratoscope.run.checkpoint import load_checkpoint
-from tests.forked_runs import command, finish, forked, said
+from tests.forked_runs import command, finish, fork_runs, forked, said
 from tests.small_experiments import OPTIONS, written
 
 DATA = "--data Digits --data.corruption RandomSubset --data.corruption.n 200 --data.batch_size 50"
@@ -181,8 +181,9 @@ def test_a_run_that_goes_on_does_not_load_again() -> None:
     assert Path("runs/whole/metrics.csv").read_text() == Path("runs/stopped/metrics.csv").read_text()
 
 
-def test_an_experiment_in_two_stages(tmp_path: Path) -> None:
+def test_an_experiment_in_two_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second stage starts from what the first has learnt, and does better after one epoch than from scratch."""
+    fork_runs(monkeypatch.setattr)
     start = {"class_path": "Pretrained", "init_args": {"checkpoint": "{run:stage=first}/checkpoints/last.ckpt"}}
     axes = {
         "stage": {

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
 
 from stratoscope import load_runs
+from stratoscope.callbacks import LinearProbes
 from stratoscope.callbacks.instruments.instrument import Instrument, Planned
+from stratoscope.callbacks.progress.time_left import Stopwatch
 from stratoscope.commands.table import main
 from stratoscope.experiments.experiment import Quantity
 from stratoscope.experiments.measured import reading
@@ -19,11 +22,11 @@ from stratoscope.files.table import EpochTable
 from stratoscope.fit.checks import planned_run
 from stratoscope.fit.classes import subclasses
 from stratoscope.fit.command import build
-from stratoscope.fit.wandb_mirror import _log_table
 from stratoscope.results import load_run
 from stratoscope.run.checkpoint import load_checkpoint
 from tests.interrupted_runs import differences
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 DATA = "--data Digits --data.batch_size 64 --data.corruption RandomSubset --data.corruption.n 128"
 FIT = f"fit --model MLP --model.width 4 {DATA} --trainer.accelerator cpu --threads 1 --trainer.max_epochs 2"
 ADD = "--trainer.callbacks+"
@@ -31,6 +34,7 @@ ADD = "--trainer.callbacks+"
 GIVEN: dict[str, list[str]] = {
     "HumanUncertainty": ["--trainer.callbacks.file", "shares.npy"],
     "LinearProbes": ["--trainer.callbacks.width", "32"],
+    "LossPath": ["--trainer.callbacks.to", "other.pt", "--trainer.callbacks.points", "2"],
 }
 
 
@@ -93,7 +97,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("STRATOSCOPE_RUN", "")
-        data = build([*FIT.split(), "--run", "none"]).datamodule
+        command = build([*FIT.split(), "--seed_everything", "1", "--run", "none"])
+        data = command.datamodule
+        torch.save(command.model.state_dict(), "other.pt")
         labels = data.sets["test"].data.true_label
         np.save("shares.npy", torch.eye(10, dtype=torch.float64)[labels].numpy())
         Path("generators").write_text("\n".join(trained([*FIT.split(), "--run", "plain"])))
@@ -142,17 +148,16 @@ def test_every_instrument_says_what_it_will_log(
     assert not Path("runs/refused").exists()
 
 
-class Told:
-    """In the place of W&B's run."""
-
-    offline = True
+class Told(CSVLogger):
+    """A logger that takes tables."""
 
     def __init__(self) -> None:
-        self.logged: dict[str, Any] = {}
+        super().__init__("told")
+        self.tables: dict[str, tuple[list[str], int]] = {}
 
-    def log(self, what: dict[str, Any]) -> None:
-        """Keep it."""
-        self.logged |= what
+    def log_table(self, key: str, columns: list[str], data: list[list[Any]], step: int) -> None:
+        """Note its columns, and how many rows there are."""
+        self.tables[key] = columns, len(data)
 
 
 def test_what_an_instrument_leaves_is_found_everywhere(
@@ -162,7 +167,6 @@ def test_what_an_instrument_leaves_is_found_everywhere(
     monkeypatch.chdir(folder)
     if not Path("runs/SomebodysNorms").exists():
         main(words(SomebodysNorms))
-    run = load_run("runs/SomebodysNorms")
     frame = load_runs("runs/SomebodysNorms")
     found = frame[frame.source == "norms"]
     layers = ["network.fc1.weight", "network.fc1.bias", "network.logits.weight", "network.logits.bias"]
@@ -174,8 +178,10 @@ def test_what_an_instrument_leaves_is_found_everywhere(
     main(["show", "SomebodysNorms"])
     assert "norms at epoch 2" in capsys.readouterr().out
     told = Told()
-    assert _log_table(told, "norms", run.tables["norms"])
-    assert told.logged["norms"].columns == ["epoch", "layer", "of", "norm"]
+    command = build([*words(SomebodysNorms)[:-1], "told"])
+    command.trainer.loggers.append(told)
+    command.start()
+    assert told.tables == {"norms": (["epoch", "layer", "of", "norm"], 8)}
 
 
 def test_online_probes_are_read_like_other_probes(
@@ -220,3 +226,20 @@ def test_an_instrument_without_a_table_is_refused() -> None:
 
     with pytest.raises(TypeError, match="Nameless has no TABLE"):
         Nameless()
+
+
+def test_an_instrument_takes_as_long_as_last_time() -> None:
+    """After every epoch to come that it is due after; what is under way has come so far already."""
+    time = [0.0]
+    probes = LinearProbes(every_n_epochs=2)
+    probes.watch = Stopwatch(lambda: time[0])
+    assert probes.seconds_ahead(range(1, 11)) == 0
+    with probes.watch.running():
+        time[0] = 30.0
+    assert probes.seconds_ahead(range(1, 11)) == 5 * 30
+    with probes.watch.running():
+        time[0] += 10.0
+        assert probes.seconds_ahead(range(2, 11)) == 20 + 4 * 30
+        time[0] += 30.0
+        assert probes.seconds_ahead(range(2, 11)) == 4 * 30
+    assert SomebodysNorms().seconds_ahead(range(1, 11)) == 0

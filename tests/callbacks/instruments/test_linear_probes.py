@@ -440,7 +440,7 @@ def test_validate_probes_anybodys_network(tmp_path: Path) -> None:
     run = trainer(tmp_path, LinearProbes("first"))
     run.validate(Somebody(), datamodule=LateData(), verbose=False)
     assert [(row["epoch"], row["split"]) for row in rows(tmp_path)] == [("0", "train"), ("0", "val")]
-    with pytest.raises(ValueError, match="needs the training set to fit on"):
+    with pytest.raises(ValueError, match="needs the training set"):
         trainer(tmp_path, LinearProbes("first")).validate(Somebody(), loader(90, shuffle=False), verbose=False)
 
 

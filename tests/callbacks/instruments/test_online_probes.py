@@ -172,8 +172,16 @@ def assert_same(probes: dict[str, dict[str, Any]], others: dict[str, dict[str, A
             torch.testing.assert_close(value, others[layer][name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("kind", [Somebody, ByHand, Faulty])
-@pytest.mark.parametrize("options", [{}, {"precision": "bf16-mixed"}])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (Somebody, {"precision": "bf16-mixed"}),
+        (ByHand, {}),
+        (Faulty, {}),
+        pytest.param(Somebody, {}, marks=pytest.mark.slow),
+        *(pytest.param(kind, {"precision": "bf16-mixed"}, marks=pytest.mark.slow) for kind in (ByHand, Faulty)),
+    ],
+)
 def test_training_is_unchanged_by_probes(tmp_path: Path, kind: type[LightningModule], options: dict[str, Any]) -> None:
     """Weights, buffers, optimiser state and random numbers are bit for bit those of training without the callback."""
     probes = OnlineProbes("all", width=8, reduction="random_projection")

@@ -80,6 +80,44 @@ def test_losses_have_no_interval() -> None:
     assert Panel(probed(), "true_label", "test", "loss", "difference").heat_map("").cells[0, 0] == (0.0, "0.00")
 
 
+def measured(name: str, *values: float | None, labels: str = "") -> Probed:
+    """A measure of one layer by epoch; where there is none it has failed."""
+    usual = {"layer": "a", "labels": labels, "split": "test", "converged": True}
+    cells = [{"epoch": at, name: value, "failed": "" if value else "NaN"} for at, value in enumerate(values)]
+    return Probed(RANDOM, ProbeTable([usual | cell for cell in cells]), (name,))
+
+
+def test_a_measure_is_shown_as_its_look_says() -> None:
+    """With its name, unit and scale; on the sets it is of, without labels where it has none."""
+    (panel,) = panels([measured("effective_rank", 20.0, None, 5.5)], value="effective_rank")
+    drawn = panel.heat_map("")
+    assert (panel.labels, panel.split, drawn.unit, drawn.log, drawn.chance) == ("", "test", "directions", True, None)
+    assert drawn.cells == {(0, 0): (20.0, "20"), (0, 1): None, (0, 2): (5.5, "5.5")}
+    assert (drawn.hints[0, 0], drawn.hints[0, 1]) == ("20 directions", "failed: NaN")
+    assert headings([panel]) == (
+        "Effective rank: MLP, Digits, trained on RandomLabels, 2 epochs",
+        ["test set"],
+    )
+    (change,) = panels([measured("effective_rank", 20.0, None, 5.5)], value="effective_rank", show="difference")
+    drawn = change.heat_map("")
+    assert (drawn.cells[0, 1], drawn.log, drawn.unit) == (
+        (-14.5, "\N{MINUS SIGN}14"),
+        False,
+        "Effective rank minus untrained, directions",
+    )
+    (near,) = panels([measured("neighbour_accuracy", 0.25, labels="given_label")], value="neighbour_accuracy")
+    assert (near.heat_map("").cells[0, 0], near.heat_map("").chance) == ((25.0, "25"), 10.0)
+
+
+def test_a_value_that_nobody_knows_is_a_plain_number() -> None:
+    """Under its own name."""
+    (panel,) = panels([measured("norm", 12.5, labels="weights")], value="norm")
+    assert (panel.heat_map("").cells[0, 0], panel.unit) == ((12.5, "12"), "")
+    assert headings([panel])[1] == ["weights, test set"]
+    with pytest.raises(ValueError, match="value must be norm, got 'accuracy'"):
+        panels([measured("norm", 1.0)])
+
+
 def test_labels_and_split_choose_panels() -> None:
     """Either, both, or what is usual; what is not there is refused with what is."""
     one = [probed()]

@@ -100,7 +100,7 @@ def test_every_measure_has_a_panel_with_its_values(tmp_path: Path, panels: dict[
 
 @pytest.mark.parametrize(
     ("layers", "epochs"),
-    [(3, 1), (26, 3), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((10, 30), (50, 100)))],
+    [(3, 1), (12, 3), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((26, 3), (10, 30), (50, 100)))],
 )
 def test_pictures_of_any_size_stay_small(layers: int, epochs: int, tmp_path: Path) -> None:
     """Below 300 kB, and no larger than a page or so."""

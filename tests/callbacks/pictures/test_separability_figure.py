@@ -1,5 +1,6 @@
 """Tests of callbacks/pictures/separability_figure.py."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any, get_args
 from xml.etree import ElementTree
@@ -106,3 +107,10 @@ def test_what_cannot_be_drawn_leaves_a_picture() -> None:
     failed = ProbeTable([{**row(0, 0), "accuracy": None, "low": None, "high": None, "failed": "NaN"}])
     for kind in get_args(Kind):
         layers_figure(panels([Probed(Origin(), failed)]), kind).canvas.draw()
+
+
+def test_a_figure_shows_itself_in_a_notebook() -> None:
+    """Without pyplot, which would teach notebooks how."""
+    figure: Any = layers_figure(panels(two_kinds()))
+    with Image.open(BytesIO(figure._repr_png_())) as picture:
+        assert picture.size == pytest.approx(figure.get_size_inches() * figure.dpi, abs=1)

@@ -83,8 +83,8 @@ def test_samples_held_out_of_a_test_set_leave_the_training_set_whole() -> None:
     ("fitted", "held_out", "available", "message"),
     [
         (39, 2, 40, "cannot take 2 held-out and 39 training samples from 40"),
-        (None, 39, 40, "cannot take 39 held-out samples from 40: two or more must be left to fit on"),
-        (None, 0, 1, "cannot take 0 held-out samples from 1"),
+        (None, 39, 40, "cannot take 39 held-out samples from 40: two or more must be left to read"),
+        (None, 0, 1, "cannot take 1 training samples from 1"),
     ],
 )
 def test_more_than_there_is_is_refused(fitted: int | None, held_out: int, available: int, message: str) -> None:

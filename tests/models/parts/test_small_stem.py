@@ -38,7 +38,15 @@ def test_small_stems_keep_the_resolution(name: str) -> None:
     assert taps[-1].width == 10
 
 
-@pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_16", "googlenet", "squeezenet1_1", "alexnet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "googlenet",
+        "squeezenet1_1",
+        "alexnet",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("convnext_tiny", "vit_b_16")),
+    ],
+)
 def test_other_families_are_refused_a_small_stem(name: str) -> None:
     """The message names the network, the families and the way out; without the stem the network is built."""
     with pytest.raises(ValueError, match=rf"no stem .*{name}.*ResNet.*small_images to false"):

@@ -82,6 +82,7 @@ def test_the_preconditioner_sees_evenly_spaced_rows(monkeypatch: pytest.MonkeyPa
     assert sample_size(WIDE + 1) == WIDE_SAMPLE
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize("ridge", [1e-1, 1e-3, 1e-5])
 @pytest.mark.parametrize("name", ["correlated", "separable"])
 def test_the_gap_of_unfinished_fits_is_the_best_between_the_labels_and_the_probabilities(

@@ -109,7 +109,7 @@ def test_bias_of_centred_features_is_the_class_shares() -> None:
             torch.testing.assert_close(fit.bias, shares)
 
 
-@pytest.mark.parametrize("ridge", [1e-3, 0.1, 10.0])
+@pytest.mark.parametrize("ridge", [1e-3, pytest.param(0.1, marks=pytest.mark.slow), 10.0])
 @pytest.mark.parametrize("name", ["tall", "square", "wide", "duplicates", "constant", "offset"])
 def test_left_out_error_is_that_of_fits_without_each_sample(name: str, ridge: float) -> None:
     """Error and accuracy are those of n fits by scikit-learn, each without one sample."""

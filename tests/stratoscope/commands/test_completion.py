@@ -15,6 +15,10 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("completion")
     (folder / "runs").mkdir()
     (folder / "mine.yaml").touch()
+    runs = [f"{name}/run.json" for name in ("one", "two", "tiny/full/three")]
+    for name in (*runs, "no_run/notes", "tiny/full/experiment.json"):
+        (folder / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "all" / name).touch()
     file = folder / "script"
     file.write_text(completion_script("bash"))
     return file
@@ -47,7 +51,49 @@ def completed(script: Path, *words: str) -> set[str]:
         (["fit", "--config", "m"], {"mine.yaml"}),
         (["best", "test/"], {"test/accuracy", "test/loss"}),
         (["ls", "--so"], {"--sort"}),
-        (["show", "x", "--runs", ""], {"runs"}),
+        (["show", "x", "--runs", ""], {"all", "runs"}),
+        (["show", "--runs", "all", ""], {"one", "two", "three"}),
+        (["show", ""], set()),
+        (["resume", "--trust", "al"], {"all"}),
+        (["report", "all/tiny/f"], {"all/tiny/full"}),
+        (["reproduce", "alain2016/m"], {"alain2016/mnist_convnet"}),
+        (["workspace", "me/mine", "zhang2017/figure1"], {"zhang2017/figure1"}),
+        (["reproduce", "zhang2017/figure1", "--scale", "sm"], {"small"}),
+        (["fit", "--trainer.logger", "T"], {"TensorBoardLogger"}),
+        (["fit", "--trainer.logger+", "Wa"], {"WandbLogger"}),
+        (["fit", "--trainer.logger", "CSVLogger", "--trainer.logger.s"], {"--trainer.logger.save_dir"}),
+        (["fit", "--model.optimizer", "Adam"], {"Adam", "AdamW", "Adamax"}),
+        (
+            ["fit", "--model.optimizer", "SGD", "--model.optimizer.m"],
+            {"--model.optimizer.momentum", "--model.optimizer.maximize"},
+        ),
+        (["fit", "--model.scheduler", "StepLR", "--model.scheduler.s"], {"--model.scheduler.step_size"}),
+        (["fit", "--model.scheduler", "StepLR", "--model.scheduler.o"], set()),
+        (["fit", "--model", "MLP", "--model.w"], {"--model.width"}),
+        (["fit", "--model=MLP", "--model.w"], {"--model.width"}),
+        (["fit", "--model", "=", "MLP", "--model.w"], {"--model.width"}),  # as bash breaks it up
+        (["fit", "--model", "stratoscope.models.MLP", "--model.w"], {"--model.width"}),
+        (["fit", "--model", "MLP", "--model.optimizer", "SGD", "--model.w"], {"--model.width"}),
+        (["fit", "--model", "Mine", "--model.wei"], {"--model.weight_decay", "--model.weights_file"}),
+        (["fit", "--data", "Digits", "--data.ro"], set()),
+        (
+            ["fit", "--data.corruption", "RandomSubset", "--data.corruption+", "PartialLabels", "--data.corruption.p"],
+            {"--data.corruption.p"},
+        ),
+        (["fit", "--trainer.callbacks", "LinearProbes", "--trainer.callbacks.ta"], {"--trainer.callbacks.taps"}),
+        (
+            ["fit", "--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.mo"],
+            {"--trainer.callbacks.monitor", "--trainer.callbacks.mode"},
+        ),
+        (["fit", "--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.ta"], set()),
+        (
+            ["fit", "--model", "MLP", "--trainer.callbacks.taps", ""],
+            {"natural", "all", "input", "network.flatten", "network.fc1", "network.relu1", "network.logits"},
+        ),
+        (
+            ["fit", "--model", "SmallAlexNet", "--trainer.callbacks.taps", "network.p"],
+            {"network.pool1", "network.pool2"},
+        ),
         (["reproduce", "--slurm_template", "mi"], {"mine.yaml"}),
         (["resume", "ru"], {"runs"}),
     ],

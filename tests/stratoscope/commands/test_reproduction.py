@@ -1,6 +1,7 @@
 """Tests of stratoscope/commands/reproduction.py; how runs end, badly or not at all, is in test_launcher.py."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from stratoscope.commands.reproduce import reproduce
 from stratoscope.commands.table import main
 from stratoscope.errors import Refused
+from stratoscope.experiments.grid import PlannedRun
+from tests.forked_runs import fork_runs
 from tests.small_experiments import OPTIONS, TINY, written
 
 STAGES: dict[str, Any] = {"stage": {"first": {}, "second": {"a": "{run:stage=first}"}}, "seed": {0: {}, 1: {}}}
@@ -51,6 +54,56 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "\nrepetitions differ in weights and dropout, order and augmentation of the samples, RandomSubset\n" in out
     assert "the first: stratoscope fit --data Digits" in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_plan_is_there_before_any_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows at once; each time as soon as it is found; then what they come to."""
+    before: list[str] = []
+
+    def found(runs: Sequence[PlannedRun], more: Sequence[str]) -> Iterator[tuple[str, float]]:
+        for run in runs:
+            before.append(capsys.readouterr().out)
+            yield run.name, 90.0
+
+    monkeypatch.setattr("stratoscope.commands.reproduction.expected_seconds", found)
+    assert reproduce(["reproduce", str(written(tmp_path / "my")), "--jobs", "2", "--dry-run"]) == 0
+    assert [line.split()[0] for line in before[0].splitlines() if line.startswith(("narrow", "wide"))] == [
+        "narrow__0", "narrow__1", "wide__0", "wide__1",
+    ]  # fmt: skip
+    assert before[1:] == ["     1.5  narrow__0\n", "     1.5  narrow__1\n", "     1.5  wide__0\n"]
+    assert capsys.readouterr().out == ("     1.5  wide__1\none after the other: about 6 min; 2 at a time: 3\n")
+
+
+def test_a_plan_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its times do, which a line says; what else would keep runs from beginning is refused."""
+    assert reproduce(["reproduce", "zhang2017/figure1", "--data.root", str(tmp_path), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "36 runs in" in out
+    assert out.splitlines()[-1].startswith(f"they need the data: no CIFAR-10 in {tmp_path}: ")
+    with pytest.raises(Refused, match=r"trainer\.nothing"):
+        reproduce(["reproduce", str(written(tmp_path / "my", options={**OPTIONS, "trainer.nothing": 1})), "--dry-run"])
+
+
+def test_a_dry_run_shows_the_job_script_of_each_wave(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it would be submitted, and nothing is."""
+    monkeypatch.setattr("stratoscope.commands.reproduction.expected_seconds", lambda runs, more: iter(()))
+    file = str(written(tmp_path / "my", axes=STAGES, runs=[{"stage": "all", "seed": "all"}]))
+    assert reproduce(["reproduce", file, "--slurm", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    scripts = out.split("\nwave")[1:]
+    assert [script.splitlines()[0] for script in scripts] == ["0.sbatch:", "1.sbatch:"]
+    for script, tasks in zip(scripts, ("0,1", "2,3"), strict=True):
+        assert f"#SBATCH --array={tasks}%" in script
+        assert f"reproduce {file} --scale full --runs runs --threads 1 --task $SLURM_ARRAY_TASK_ID" in script
+    assert not Path("runs").exists()
+    template = tmp_path / "mine"
+    template.write_text("my $tasks")
+    assert reproduce(["reproduce", file, "--slurm_template", str(template), "--dry-run"]) == 0
+    assert "\nwave0.sbatch:\nmy 0,1%" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -142,8 +195,11 @@ def test_a_misspelt_scale_is_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err.startswith("stratoscope: --scale haf: experiments/tiny has full, half")
 
 
-def test_networks_are_probed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_networks_are_probed_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An experiment of `validate` has a plan, begins again what was cut off, and judges by the probes."""
+    fork_runs(monkeypatch.setattr)
     options = {name: value for name, value in OPTIONS.items() if name != "trainer.max_epochs"}
     options["trainer.callbacks"] = [{"class_path": "LinearProbes", "init_args": {"taps": "*relu*", "tolerance": 1e-3}}]
     depth = {"probe": "true_label test", "take": "rank_correlation"}

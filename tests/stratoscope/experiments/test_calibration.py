@@ -39,7 +39,7 @@ def test_probes_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         probed("every epoch", [1.0, 2.0], "RandomLabels"),
         probed("a part", [1.0], epochs=[0, 2], train_samples=50),
     ]
-    found = expected_seconds(runs, ["--threads", "1"])
+    found = dict(expected_seconds(runs, ["--threads", "1"]))
     assert list(found) == ["none", "once", "every epoch", "a part"]
     assert [round(seconds / 50) for seconds in found.values()] == [0, 4, 12, 2]  # 200, 3 x 200, 2 x 50
     assert asked == [10, 10 * 2 * 2, 10]
@@ -54,7 +54,7 @@ def test_nothing_is_trained_to_know_how_long_validation_takes(monkeypatch: pytes
     options = {name: value for name, value in OPTIONS.items() if name != "trainer.max_epochs"}
     probes = [{"class_path": "LinearProbes", "init_args": {"taps": "*relu*"}}]
     run = PlannedRun({}, {**options, "trainer.callbacks": probes}, Path("runs"), "v", command="validate")
-    assert round(expected_seconds([run], [])["v"] / 50) == 4
+    assert round(dict(expected_seconds([run], []))["v"] / 50) == 4
 
 
 def test_runs_that_take_equally_long_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +76,21 @@ def test_runs_that_take_equally_long_are_tried_once(monkeypatch: pytest.MonkeyPa
         planned("f", **{"data.corruption": [{"class_path": "RandomSubset", "init_args": {"n": 200, "seed": 1}}]}),
     ]
     with_probes = [probed("g", [1.0]), probed("h", [1.0], "RandomLabels"), probed("i", [1.0, 2.0])]
-    assert list(expected_seconds([*plain, *with_probes], []).values()) == [1, 1, 1, 2, 3, 1, 4, 5, 6]
+    assert list(dict(expected_seconds([*plain, *with_probes], [])).values()) == [1, 1, 1, 2, 3, 1, 4, 5, 6]
     assert "null" in tried[0]
     assert any("LinearProbes" in word for word in tried[3])
+
+
+def test_a_time_is_there_as_soon_as_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is tried of the runs behind it."""
+    tried: list[list[str]] = []
+
+    def seconds(words: list[str]) -> float:
+        tried.append(words)
+        return float(len(tried))
+
+    monkeypatch.setattr(calibration, "_seconds", seconds)
+    found = expected_seconds([planned("a"), planned("b", **{"model.width": 5})], [])
+    assert next(found) == ("a", 1.0)
+    assert len(tried) == 1
+    assert next(found) == ("b", 2.0)

@@ -74,6 +74,9 @@ def telling(runs: list[PlannedRun], all_pairs: bool) -> list[PlannedRun]:
 
 def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """The whole config of a command line, as the command line understands it."""
+    if "--ckpt_path" in words:  # of a run that is not there yet
+        at = words.index("--ckpt_path")
+        words = [*words[:at], *words[at + 2 :]]
     with pytest.raises(SystemExit) as stop:
         main([*words, "--print_config"])
     out, err = capsys.readouterr()
@@ -117,6 +120,8 @@ def assert_understood(run: PlannedRun, capsys: pytest.CaptureFixture[str]) -> No
     config = printed(run.words(), capsys)
     assert (config["runs"], config["run"]) == (str(run.folder), run.name)
     for option, value in run.options.items():
+        if option == "ckpt_path":
+            continue
         part, *keys = option.split(".")
         found = config[part]
         for at, key in enumerate(keys):

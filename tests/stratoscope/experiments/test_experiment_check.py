@@ -73,8 +73,12 @@ WRONG = {
         "So: chance is for a quantity of its own, within above 0",
     ),
     "set without samples": (("samples",), {"test": 0}, "samples: test must be 1 or more, got 0"),
-    "both metric and probe": (("quantities", "test error", "probe"), "true_label test", "needs either metric or probe"),
-    "neither": (("quantities", "test error", "metric"), None, "test error needs either metric or probe"),
+    "both metric and probe": (
+        ("quantities", "test error", "probe"),
+        "true_label test",
+        "needs metric, probe or column",
+    ),
+    "neither": (("quantities", "test error", "metric"), None, "test error needs metric, probe or column"),
     "probe of no split": (("quantities", "separability", "probe"), "true_label", "a label kind and a split"),
     "behind the best of nothing": (
         ("quantities", "separability", "take"),
@@ -87,7 +91,7 @@ WRONG = {
         "acuracy",
         "no column 'acuracy'; did you mean 'accuracy'?",
     ),
-    "table of a metric": (("quantities", "test error", "table"), "measures", "table and value are of a probe"),
+    "table of a metric": (("quantities", "test error", "table"), "measures", "table is of a probe or column"),
     "another command": (("command",), "test", "command: no command 'test'; there are fit, validate"),
     "correlation of a metric": (
         ("quantities", "test error", "take"),

@@ -1,6 +1,7 @@
 """Tests of stratoscope/experiments/measured.py: how far a number may be off, worked out by hand."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from stratoscope.experiments.experiment import Quantity
 from stratoscope.experiments.measured import Reading, reading, relative
 from stratoscope.files.table import COLUMNS, Table
+from stratoscope.probes.statistics.interval import Z95
 from stratoscope.results.record import RunRecord
 
 ACCURACY = "test/accuracy"
@@ -319,3 +321,48 @@ def test_the_best_layer_of_a_loss_has_the_smallest() -> None:
     bad = Quantity(probe="true_label test bad", value="iterations")
     assert getattr(reading(found, bad, {}), "value", None) == 9
     assert reading(found, Quantity(probe="true_label test", value="rank"), {}) is None
+
+
+def path_run(*rows: dict[str, Any], train: int = 100) -> RunRecord:
+    """A run with a table path, of these points."""
+    names = ("epoch", "alpha", "split", "loss", "excess", "excess_error", "count", "failed")
+    whole = [{**dict.fromkeys(names), "epoch": 1, "split": "test", "failed": "", **row} for row in rows]
+    one = run([])
+    tables = {"path": Table({name: COLUMNS[name] for name in names}, whole)}
+    return replace(one, tables=tables, record={**one.record, "samples": {"train": train, "test": 100}})
+
+
+ENDS = [{"alpha": 0.0, "excess": 0.0, "excess_error": 0.0}, {"alpha": 1.0, "excess": 0.0, "excess_error": 0.0}]
+BARRIER = Quantity(column="loss", table="path", where={"split": "test"}, take="barrier")
+
+
+def test_a_barrier_has_the_errors_of_all_points() -> None:
+    """An end, which has none, does not make it certain that there is no barrier."""
+    found = reading(path_run(*ENDS, {"alpha": 0.5, "excess": -0.001, "excess_error": 0.2}), BARRIER, {})
+    assert isinstance(found, Reading)
+    assert found.value == 0.0
+    assert found.low == 0.0
+    assert found.high == pytest.approx(-0.001 + 0.2 * Z95)
+
+
+@pytest.mark.parametrize("cells", [{"failed": "MemoryError"}, {"excess": math.nan}, {"excess": math.inf}])
+def test_a_barrier_that_is_not_known_everywhere_is_uncertain(cells: dict[str, Any]) -> None:
+    """It may be where nothing could be measured; beyond the ends it does not matter."""
+    found = reading(path_run(*ENDS, {"alpha": 0.5, **cells}), BARRIER, {})
+    assert isinstance(found, Reading)
+    assert math.isnan(found.high)
+    beyond = reading(path_run(*ENDS, {"alpha": 1.5, "failed": "MemoryError"}), BARRIER, {})
+    assert isinstance(beyond, Reading)
+    assert beyond.high == 0.0
+
+
+def test_a_part_of_the_training_set_is_a_sample() -> None:
+    """All of it is none."""
+    quantity = replace(BARRIER, where={"split": "train"})
+    rows = [{**row, "split": "train", "count": 50} for row in ENDS]
+    rows.append({"split": "train", "alpha": 0.5, "excess": 0.3, "excess_error": 0.1, "count": 50})
+    part, whole = (reading(path_run(*rows, train=size), quantity, {}) for size in (100, 50))
+    assert isinstance(part, Reading)
+    assert isinstance(whole, Reading)
+    assert part.high == pytest.approx(0.3 + 0.1 * Z95)
+    assert (whole.low, whole.high) == (0.3, 0.3)

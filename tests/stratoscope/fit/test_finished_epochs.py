@@ -91,11 +91,10 @@ def test_a_stored_network_of_ours_is_filed_under_its_epochs() -> None:
     """As its probes are; a network without a history under 0."""
     model = f"--model MLP --model.width 4 --data Digits {QUIET}"
     main(f"fit {model} --trainer.max_epochs 2 --trainer.limit_train_batches 1 --run own".split())
-    for command in ("validate", "test"):
-        main([command, "--ckpt_path", "runs/own/checkpoints/last.ckpt", "--run", f"{command}-stored"])
-        main([*f"{command} {model} --run {command}-drawn".split()])
-        for run, epoch in {"stored": "2.0", "drawn": "0.0"}.items():
-            assert [place for place, _ in filed(Path(f"runs/{command}-{run}/metrics.csv"))["test/loss"]] == [epoch]
+    main(["validate", "--ckpt_path", "runs/own/checkpoints/last.ckpt", "--run", "stored"])
+    main([*f"test {model} --run drawn".split()])
+    for run, epoch in {"stored": "2.0", "drawn": "0.0"}.items():
+        assert [place for place, _ in filed(Path(f"runs/{run}/metrics.csv"))["test/loss"]] == [epoch]
 
 
 def test_labels_of_other_peoples_data_are_not_known(capsys: pytest.CaptureFixture[str]) -> None:

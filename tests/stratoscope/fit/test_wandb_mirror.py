@@ -9,7 +9,6 @@ import pytest
 from lightning.pytorch.loggers import WandbLogger
 
 from stratoscope.files.table import COLUMNS, Table
-from stratoscope.fit import wandb_mirror
 from stratoscope.fit.wandb_mirror import WandbMirror, summary
 from stratoscope.results.record import RunRecord
 from stratoscope.run.metrics_file import MetricsFile
@@ -70,24 +69,16 @@ class There:
 
     Args:
         config: What it has been told already.
-        full: Whether it takes nothing any more.
     """
 
-    def __init__(self, config: dict[str, Any], full: bool = False) -> None:
-        self.config, self.full, self.offline = dict(config), full, True
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = dict(config)
         self.summary: dict[str, Any] = {}
         self.axes: list[tuple[Any, ...]] = []
-        self.logged: list[dict[str, Any]] = []
 
     def define_metric(self, *names: str, **options: Any) -> None:
         """Note an axis."""
         self.axes.append((*names, *sorted(options.items())))
-
-    def log(self, row: dict[str, Any]) -> None:
-        """Note what is logged."""
-        if self.full:
-            raise ConnectionError
-        self.logged.append(row)
 
 
 class Logger(WandbLogger):
@@ -137,39 +128,12 @@ def end(folder: Path, there: There) -> None:
     WandbMirror(folder, {}).teardown(trainer(folder, there), None, "fit")  # type: ignore[arg-type]
 
 
-def test_at_the_end_summary_and_tables_are_passed_on(folder: Path) -> None:
-    """As the run directory has them, at the last epoch."""
+def test_at_the_end_the_summary_is_passed_on(folder: Path) -> None:
+    """As the run directory has it."""
     there = There({})
     end(folder, there)
     assert there.summary["final/test/loss"] == 0.5
     assert there.summary["separability/true_label/test/layer"] == "a"
-    (row,) = there.logged
-    assert row["epoch"] == 1
-    table = row["probes"]
-    assert dict(zip(table.columns, table.data[0], strict=True)) == {
-        "epoch": 1, "layer": "a", "labels": "true_label", "split": "test", "chosen": True, "ridge": 0.001,
-        "accuracy": 0.75,
-    }  # fmt: skip
-
-
-def test_a_mirror_that_takes_no_table_leaves_the_run_alone(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The user is told where it is."""
-    there = There({}, full=True)
-    end(folder, there)
-    assert there.summary["final/test/loss"] == 0.5
-    assert f"W&B has no table probes; it is in {folder}/probes.csv" in caplog.text
-
-
-def test_a_server_that_is_gone_is_asked_for_nothing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """W&B would wait for its answer."""
-    monkeypatch.setattr(wandb_mirror, "reachable", lambda: False)
-    there = There({})
-    there.offline = False
-    end(folder, there)
-    assert there.logged == []
-    assert "W&B has no table probes" in caplog.text
 
 
 def test_a_directory_that_somebody_has_changed_ends_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,20 +2,16 @@
 
 import os
 import re
-import socket
 import sys
 from collections.abc import Iterator
-from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from jsonargparse import Namespace, dict_to_namespace
 
-from stratoscope.fit import wandb_setup
-from stratoscope.fit.wandb_setup import group_of, has_key, prepare_wandb, reachable, server, tags_of, wandb_finished
+from stratoscope.fit.wandb_setup import group_of, has_key, prepare_wandb, tags_of, wandb_finished
 from stratoscope.run.directory import RunDirectory
 
 NOBODY = "http://127.0.0.1:9"
@@ -162,22 +158,6 @@ def test_a_key_may_be_in_netrc(lines: str | None, there: bool) -> None:
     assert has_key() == there
     os.environ["WANDB_API_KEY"] = "0123"
     assert has_key()
-
-
-def test_a_server_that_answers_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And none that is silent, at a port where nobody listens, or an address that is none."""
-    monkeypatch.setattr(wandb_setup, "PATIENCE", 0.2)
-    assert server() == NOBODY
-    assert not reachable()
-    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as answering:
-        Thread(target=answering.handle_request, daemon=True).start()
-        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{answering.server_port}")
-        assert reachable()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert not reachable()
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:no")
-    assert not reachable()
 
 
 class Begun:

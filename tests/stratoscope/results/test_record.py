@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stratoscope import load_runs
-from stratoscope.files.table import COLUMNS, Table
+from stratoscope.files.table import COLUMNS, Table, columns_of
 from stratoscope.results.record import DamagedRun, RunRecord, falls, find_runs, load_run
 from stratoscope.run.lock import RunLock
 
@@ -113,3 +113,15 @@ def test_hidden_folders_hold_no_runs(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "run.json").touch()
     assert find_runs(str(tmp_path)) == [tmp_path / "a" / "d", tmp_path / "b"]
+
+
+def test_metrics_that_a_table_has_are_not_a_runs_own() -> None:
+    """Those of probes, also of one with a name, where there is their table; else they are all there is."""
+    names = ("train/loss", "probe/true_label/test/fc1", "online_probe/x", "human/kl", "probes")
+    rows = [{"epoch": 1, "step": 1, **dict.fromkeys(names, 0.5)}]
+    of_layers = Table(columns_of("epoch", "layer"), [])
+    run = RunRecord(Path("one"), "one", "finished", {}, {}, rows, {})
+    assert run.own_metrics == [*names]
+    for table, left in (("probes_deep", names[2]), ("online_probes", names[1])):
+        told = RunRecord(run.path, "one", "finished", {}, {}, rows, {table: of_layers, "human": Table({}, [])})
+        assert told.own_metrics == [name for name in names if name in {"train/loss", left, "human/kl", "probes"}]

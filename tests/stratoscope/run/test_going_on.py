@@ -290,15 +290,15 @@ def test_a_metric_that_keeps_all_of_an_epoch_goes_on_within_it() -> None:
     assert_same_runs("whole", "parts")
 
 
-def test_a_run_bounded_by_steps_goes_on_after_a_kill() -> None:
+@pytest.mark.parametrize("epochs", [-1, pytest.param(9, marks=pytest.mark.slow)])  # test_kills.py has "steps first"
+def test_a_run_bounded_by_steps_goes_on_after_a_kill(epochs: int) -> None:
     """Killed in its second epoch, it ends like another that was not, with or without a bound of epochs too."""
     line = f"{FIT} --trainer.max_steps 7 --trainer.max_epochs"
     fit(f"{line} 9 --run whole")
-    for name, epochs in (("unbounded", -1), ("bounded", 9)):
-        killed = f"{line} {epochs} --run {name}"
-        assert run(killed, At("on_train_batch_start", 1, 1)) == -signal.SIGKILL, said()
-        fit(killed)
-        assert_same_runs("whole", name)
+    killed = f"{line} {epochs} --run killed"
+    assert run(killed, At("on_train_batch_start", 1, 1)) == -signal.SIGKILL, said()
+    fit(killed)
+    assert_same_runs("whole", "killed")
 
 
 def test_by_the_clock_a_place_is_kept_only_when_a_validation_is_near() -> None:

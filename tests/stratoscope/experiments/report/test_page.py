@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import Markup, escape
 
 from stratoscope.experiments.claims import Comparison, Verdict
 from stratoscope.experiments.experiment import Claim, Experiment, Figure, Published, Quantity
@@ -16,6 +17,7 @@ from stratoscope.experiments.quantities import Estimate, Result
 from stratoscope.experiments.report import write_report
 from stratoscope.experiments.report.page import Content, Drawn, page
 from stratoscope.experiments.report.writing import table_of
+from stratoscope.pages.template import Inside
 from tests.html_pages import Page
 from tests.small_experiments import result, written
 
@@ -77,7 +79,7 @@ def test_text_of_the_file_is_text_on_the_page(tmp_path: Path) -> None:
     text = (folder / "report.html").read_text()
     Page(text)
     assert odd not in text
-    assert text.count("&lt;b&gt;&amp;&quot;&#x27;&lt;/p&gt;") > 10
+    assert text.count(str(escape(odd))) > 10
 
 
 def verdict(kind: str = "holds", numbers: dict[str, Estimate] | None = None, missing: int = 0) -> Verdict:
@@ -143,13 +145,25 @@ def test_the_papers_numbers_are_beside_ours() -> None:
 
 
 def test_a_picture_is_within_the_page() -> None:
-    """With its caption, and links to its files."""
-    made = text_of(pictures=[Drawn("curves", Figure("curves", "Loss", "a", caption="As it falls."), b"\x89PNG")])
+    """With its caption, and its files to be saved."""
+    files = [Inside("loss.png", "data:image/png;base64,iVBORw=="), Inside("loss.csv", "data:text/csv;base64,YSxi")]
+    figure = Figure("curves", "Loss", "a", caption="As it falls.")
+    made = text_of(pictures=[Drawn(figure, files)])
     assert '<img alt="Loss" src="data:image/png;base64,iVBORw==">' in made
     assert "As it falls." in made
-    assert [target for tag, target in Page(made).links if tag == "a"] == [
-        f"report/curves.{kind}" for kind in ("png", "pdf", "csv")
-    ]
+    assert [target for tag, target in Page(made).links if tag == "a"] == [one.address for one in files]
+    assert '<a download="loss.csv"' in made
+
+
+def test_maps_with_numbers_under_the_mouse_stand_for_a_picture() -> None:
+    """Which can be saved all the same; the title says what is smaller than in the paper."""
+    file = Inside("a.png", "data:image/png;base64,iVBORw==")
+    drawn = Drawn(Figure("layers", "Strata", "a"), [file], [("true labels", Markup("<svg><path/></svg>"))])
+    made = text_of(pictures=[drawn], label="scale half")
+    assert "<b>Strata (scale half)</b>" in made
+    assert '<figcaption>true labels</figcaption><div class="wide"><svg><path/></svg></div>' in made
+    assert "<img" not in made
+    assert Page(made).links == [("a", file.address)]
 
 
 def test_every_run_has_its_command_and_what_it_was_run_with() -> None:

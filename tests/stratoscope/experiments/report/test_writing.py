@@ -1,8 +1,10 @@
 """Tests of stratoscope/report: what stands in the page and beside it is what the runs left."""
 
+import base64
 import csv
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from statistics import fmean
@@ -110,7 +112,7 @@ def by_hand(folder: Path, depth: str, labels: str) -> dict[str, list[float]]:
 
 
 def test_the_page_is_whole_and_refers_to_nothing_elsewhere(folder: Path) -> None:
-    """Valid HTML; pictures are within it, and links lead to the files beside it."""
+    """Valid HTML; pictures are within it, and so are the files that lie beside it, to the byte."""
     text = (folder / "report.html").read_text()
     assert text.startswith("<!doctype html>\n")
     page = Page(text)
@@ -119,11 +121,12 @@ def test_the_page_is_whole_and_refers_to_nothing_elsewhere(folder: Path) -> None
             assert target.startswith("data:image/png;base64,")
         else:
             assert tag == "a"
-            assert target.startswith("report/")
-            assert (folder / target).is_file()
-    assert [target for tag, target in page.links if tag == "a"] == [
-        f"report/{name}.{kind}" for name in FIGURES for kind in ("png", "pdf", "csv")
-    ]
+            assert target.startswith("data:")
+    names = [f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf", "csv")]
+    inside = re.findall(r'<a download="([^"]+)" href="data:[a-z/]+;base64,([^"]+)">', text)
+    assert [name for name, _ in inside] == [*names, "table.csv", "published.csv", "verdicts.json"]
+    for name, content in inside:
+        assert base64.b64decode(content) == (folder / "report" / name).read_bytes()
     assert "://" not in text
     assert "@import" not in text
     assert "url(" not in text
@@ -220,6 +223,17 @@ def test_layers_and_profiles_are_the_probes_of_the_runs(folder: Path) -> None:
                     key = (labels, layer, str(epoch) if kind == "layers" else state)
                     wanted[key] = fmean(one[layer] for one in tables)
         assert found == pytest.approx(wanted)
+
+
+def test_heat_maps_have_their_numbers_under_the_mouse(folder: Path) -> None:
+    """A cell for every number in the figure's table; other figures are pictures."""
+    text = (folder / "report.html").read_text()
+    rows = figure(folder, "layers")
+    assert text.count("<title>") == len(rows) + 1  # and the page's own
+    row = rows[-1]
+    told = f"{row['layer']}, epoch {row['epoch']}: {float(row['separability']):.0f} (separability, %)"
+    assert f"<title>{told}</title>" in text
+    assert text.count("<img") == len(FIGURES) - 1
 
 
 def figure(folder: Path, name: str) -> Rows:

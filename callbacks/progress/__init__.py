@@ -1,0 +1,1 @@
+"""One display for all that a run does; it serves instruments."""
