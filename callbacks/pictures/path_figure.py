@@ -20,6 +20,7 @@ CORNERS = {
     "quadrilateral": [(0, 0), (1, 0), (1, 1), (0, 1)],
     "plane": [(0, 0)],
 }
+FAR = 10.0  # times the largest loss between the ends: beyond that the ordinate is logarithmic
 DASHES = ("-", "--", ":", "-.")
 
 
@@ -27,8 +28,8 @@ def draw_path(rows: Sequence[Row], origin: Origin, names: Sequence[str], file: P
     """Draw what `LossPath` has found, and write a PNG.
 
     Of a path, loss and accuracy over alpha: a colour for each label kind, a line style for each set, with 95 %
-    intervals of sets that are samples. Of a plane, contours of the loss, a panel for each label kind and set, with
-    common levels.
+    intervals of sets that are samples; the loss on a logarithmic scale where it is far larger beyond the ends. Of
+    a plane, contours of the loss, a panel for each label kind and set, with common levels.
 
     Args:
         rows: Of its table, at one epoch; at least one with a loss.
@@ -95,7 +96,11 @@ def _lines(figure: "Figure", rows: Sequence[Row], cells: dict[tuple[str, str], s
         for place, name in enumerate(names):
             axis.axvline(place, color="0.6", linewidth=0.8, zorder=0)
             axis.annotate(name, (place, 1.0), xycoords=("data", "axes fraction"), fontsize=7, ha="center", va="bottom")
-    loss.set_ylim(bottom=0)
+    inside = [row["loss"] for row in rows if 0 <= row["alpha"] <= 1]
+    if max(row["loss"] for row in rows) > FAR * max(inside, default=0.0) > 0:  # or what is between them would be flat
+        loss.set_yscale("log")
+    else:
+        loss.set_ylim(bottom=0)
     figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from stratoscope.callbacks.pictures.origin import Origin
-from stratoscope.callbacks.pictures.path_figure import _apart, draw_path
+from stratoscope.callbacks.pictures.path_figure import _apart, _lines, draw_path
 
 ORIGIN = Origin("MLP", "Digits", "RandomLabels", 10)
 
@@ -29,6 +30,15 @@ def test_label_kinds_that_are_the_same_are_drawn_once() -> None:
         ("given_label", "train"): "train set, given labels",
         ("true_label", "test"): "test set",
     }
+
+
+@pytest.mark.parametrize(("beyond", "scale"), [(2.0, "linear"), (500.0, "log")])
+def test_what_is_far_beyond_the_ends_does_not_flatten_what_is_between(beyond: float, scale: str) -> None:
+    """Then the loss has a logarithmic scale."""
+    figure = Figure()
+    rows = [row("train", 0.0, 0.1), row("train", 0.5, 1.0), row("train", 1.0, 0.1), row("train", 2.0, beyond)]
+    _lines(figure, rows, _apart(rows), ["a", "b"])
+    assert figure.axes[0].get_yscale() == scale
 
 
 @pytest.mark.parametrize("flat", [False, True])
