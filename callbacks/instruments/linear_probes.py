@@ -351,16 +351,16 @@ class LinearProbes(FrozenInstrument):
         problems = [(kind, ridge) for kind in kinds for ridge in self.ridges]
         self.table.put(epoch, {layer: (width, failed(problems, splits, reason)) for layer, width in layers.items()}, {})
 
-    def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
+    def _measure(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
         """Fit and score the probes of all chosen layers."""
         began, shard = time.monotonic(), shard_of(trainer)
         with trainer.precision_plugin.forward_context():
-            look = self._look_together(trainer, pl_module, shard)
+            look = self._look_together(trainer, module, shard)
             taps, budget, sets = look.taps, look.budget, look.sets
             samples = [len(part.indices) for part in sets.values()]
             in_files = budget.in_files(look.features, len(sets[TRAIN].indices), sum(samples))
             what = look.call, self.batch, look.reduce, sets
-            layers = LayerFeatures(trainer, pl_module, *what, shard, in_files, folder(trainer))
+            layers = LayerFeatures(trainer, module, *what, shard, in_files, folder(trainer))
         reduced = {tap.name: look.reduce[tap.name].reduced(tap.width, look.features[tap.name]) for tap in taps}
         first, expected = not self.table.epochs, 0.0
         if first:
@@ -373,7 +373,7 @@ class LinearProbes(FrozenInstrument):
         kinds = self._label_kinds(layers)
         self._probed = {tap.name: tap.width for tap in taps}, kinds, list(sets)
         classes = 1 + max(int(label.max()) for label in layers.labels[TRAIN].values())
-        self.origin = Origin.of_trainer(trainer, pl_module, classes)
+        self.origin = Origin.of_trainer(trainer, module, classes)
         if first:
             _say_unlabelled(layers, kinds)
             if "classifier" in self.needs and not look.classifier:

@@ -277,7 +277,8 @@ def epochs_of(trainer: Trainer) -> float:
     Args:
         trainer: The trainer.
     """
-    bounds = [float("inf") if trainer.max_epochs in {None, -1} else float(trainer.max_epochs)]
+    epochs = trainer.max_epochs
+    bounds = [float("inf") if epochs is None or epochs == -1 else float(epochs)]
     if trainer.max_steps > 0 and trainer.num_training_batches != float("inf"):
         bounds.append(trainer.max_steps * trainer.accumulate_grad_batches / trainer.num_training_batches)
     return min(bounds)

@@ -139,4 +139,4 @@ def _coefficient(x: Any, y: Any, kind: str) -> float:
     if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
         return 0.0
     ranks = rankdata(x), rankdata(y)
-    return float(kendalltau(*ranks).statistic if kind == "kendall" else np.corrcoef(*ranks)[0, 1])
+    return float(kendalltau(*ranks)[0] if kind == "kendall" else np.corrcoef(*ranks)[0, 1])

@@ -176,8 +176,8 @@ def test_recomputed_statistics_are_those_of_the_training_set(
         assert isinstance(norm, nn.BatchNorm1d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        norm.running_mean.copy_(sum(len(part) / 128 * part.mean(0) for part in parts))
-        norm.running_var.copy_(sum(len(part) / 128 * part.var(0) for part in parts))
+        norm.running_mean.copy_(torch.stack([len(part) / 128 * part.mean(0) for part in parts]).sum(0))
+        norm.running_var.copy_(torch.stack([len(part) / 128 * part.var(0) for part in parts]).sum(0))
     assert at(rows, "val", 0.0)["loss"] == pytest.approx(by_hand(again, TESTS)[0], abs=1e-6)
     assert at(rows, "val", 0.0)["loss"] != pytest.approx(by_hand(module, TESTS)[0], abs=1e-6)
 

@@ -185,7 +185,9 @@ def test_a_notebook_shows_probes_too(kind: type[RichProgressBar], monkeypatch: p
 class Talker(Callback):
     """Says something in every way there is, at every step."""
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Say it."""
         step = trainer.global_step
         pl_module.log("a_metric_with_a_long_name", float(step), prog_bar=True)

@@ -105,7 +105,7 @@ def test_tables_are_in_load_runs(folder: Path) -> None:
     """With the places on the path, the end at 0 among them."""
     frame = load_runs(folder)
     path = frame[(frame.source == "path") & (frame.name == "loss") & (frame.run == "SGD__path__0")]
-    assert sorted(path[path.split == "test"].alpha) == [-1.0, -0.25, 0.0, 0.5, 1.0, 1.25, 2.0]
+    assert sorted(path.loc[path.split == "test", "alpha"]) == [-1.0, -0.25, 0.0, 0.5, 1.0, 1.25, 2.0]
     assert set(frame[frame.source == "distances"].measure if "measure" in frame else frame["name"]) >= {"norm"}
 
 
