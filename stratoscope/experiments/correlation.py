@@ -139,4 +139,5 @@ def _coefficient(x: Any, y: Any, kind: str) -> float:
     if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
         return 0.0
     ranks = rankdata(x), rankdata(y)
-    return float(kendalltau(*ranks)[0] if kind == "kendall" else np.corrcoef(*ranks)[0, 1])
+    tau: Any = kendalltau(*ranks) if kind == "kendall" else None
+    return float(np.corrcoef(*ranks)[0, 1] if tau is None else tau.statistic)
