@@ -179,7 +179,6 @@ class LossPath(FrozenInstrument):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the trained network."""
-        self._call = None
         self.files.forget()
         self._begin_stored(trainer, pl_module)
         self.measure(trainer, pl_module, trainer.current_epoch, fails=False)

@@ -100,7 +100,7 @@ def block_moments(module: nn.Module, run: Callable[[Any], Any], blocks: Iterable
             found.append((
                 len(block),
                 {
-                    name: (part.running_mean.double().cpu(), part.running_var.double().cpu())
+                    name: (_kept(part.running_mean), _kept(part.running_var))
                     for name, part in parts.items()
                     if part.running_mean is not None and part.running_var is not None
                 },
@@ -110,6 +110,11 @@ def block_moments(module: nn.Module, run: Callable[[Any], Any], blocks: Iterable
             part.eval()
             part.momentum = before[name]
     return found
+
+
+def _kept(statistic: Tensor) -> Tensor:
+    """A copy, as the next block overwrites it."""
+    return statistic.to("cpu", torch.float64, copy=True)
 
 
 def put_moments(module: nn.Module, found: Sequence[tuple[int, Moments]]) -> None:

@@ -102,6 +102,14 @@ def test_statistics_are_those_of_all_blocks_together() -> None:
         assert all(part.momentum == 0.1 for part in batch_normalisations(moved).values())
 
 
+def test_statistics_of_a_network_in_float64_are_of_every_block() -> None:
+    """Which are copies: the next block overwrites what is there."""
+    moved, data = network(0).double(), torch.randn(60, 4, dtype=torch.float64)
+    with frozen(moved):
+        put_moments(moved, block_moments(moved, moved, [data[:30], data[30:]]))
+        torch.testing.assert_close(states(moved)["1.running_mean"], moved[0](data).mean(0))
+
+
 def test_a_last_block_of_one_sample_has_no_variance() -> None:
     """It is left out, as batch normalisation takes none."""
     moved, data = network(0), torch.randn(21, 4)
