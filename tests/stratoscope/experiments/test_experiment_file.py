@@ -108,3 +108,15 @@ def test_a_series_of_published_numbers_is_one_entry(tmp_path: Path) -> None:
     assert found == [({"seed": 0, "width": "narrow"}, 0.5, 0.1), ({"seed": 0, "width": "wide"}, 0.25, 0.1)]
     with pytest.raises(Refused, match="no label of width 'broad'"):
         read_experiment(str(written(tmp_path, published=[{**series, "values": {"broad": 1.0}, "tolerance": 0.1}])))
+
+
+def test_the_documented_experiments_are_understood(tmp_path: Path) -> None:
+    """Both examples of the page have a plan."""
+    page = Path(__file__).parents[3] / "docs" / "reference" / "experiments.md"
+    examples = page.read_text().split("```yaml\n")[1:]
+    assert len(examples) == 2
+    for example, runs in zip(examples, (6, 9), strict=True):
+        file = tmp_path / "mine" / "example.yaml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(example.partition("```")[0])
+        assert len(planned_runs(read_experiment(str(file)), "full", "runs")) == runs
